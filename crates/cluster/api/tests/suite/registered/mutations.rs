@@ -157,13 +157,8 @@ async fn what_cannot_be_applied_is_refused_and_says_where() {
         ),
     ] {
         let mine = json!([{"name": "mine", "expression": format!("object.metadata.name == '{name}'")}]);
-        enforce(
-            &world,
-            name,
-            ("apps", "deployments"),
-            json!({"matchConditions": mine, "mutations": [mutation]}),
-        )
-        .await;
+        let spec = json!({"matchConditions": mine, "mutations": [mutation]});
+        enforce(&world, name, ("apps", "deployments"), spec).await;
         let manifest = crate::contract::deployment(name).to_string();
         let (done, _, error) = world.try_kubectl(&["create", "-f", "-"], &manifest).await;
         let by = format!("policy '{name}' with binding '{name}' denied request: ");
