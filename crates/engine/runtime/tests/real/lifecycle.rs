@@ -56,7 +56,7 @@ async fn a_missing_program_and_one_without_execute_bit_are_told_apart() {
     std::fs::write(bed.image().join("bin/data"), "text").unwrap();
     for (program, kind, text) in [
         ("nonesuch", Kind::NotFound, "executable file not found in $PATH"),
-        ("/bin/nonesuch", Kind::NotFound, "not found"),
+        ("/bin/nonesuch", Kind::NotFound, "no such file or directory"),
         ("data", Kind::Forbidden, "permission denied"),
         ("/etc", Kind::Forbidden, "is a directory"),
     ] {
