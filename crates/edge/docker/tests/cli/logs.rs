@@ -49,12 +49,12 @@ fn a_log_is_followed_until_the_moment_that_is_given() {
         docker.ok(&["run", "-d", "--name", "quiet", "busybox", "sh", "-c", "echo once; exec sleep 1000"]);
         docker.until("it has spoken", || docker.ok(&["logs", "quiet"]) == "once\n");
         docker.with_each_cli(|docker| {
-            // Neither an answer if nothing tells its end.
-            assert_eq!(docker.ok(&["logs", "-f", "--until", "1000h", "quiet"]), "");
             if docker.is_peer() {
                 // It goes on until somebody says something later than that.
                 return;
             }
+            // Neither an answer if nothing tells its end.
+            assert_eq!(docker.ok(&["logs", "-f", "--until", "1000h", "quiet"]), "");
             let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1500);
             assert_eq!(docker.ok(&["logs", "-f", "--until", &soon.to_string(), "quiet"]), "once\n");
         });
