@@ -151,8 +151,10 @@ fn refusals_have_docker_s_words() {
         }
         let long = "a".repeat(256);
         let volume = format!("{long}:/x");
-        for options in [["--name", long.as_str()], ["-v", volume.as_str()]] {
-            let (code, _, err) = docker.run(&[&create[..], &options, &["busybox", "true"]].concat());
+        // dockerd takes longer ones.
+        let refused = [["--name", long.as_str()], ["-v", volume.as_str()]];
+        for options in refused.iter().filter(|_| !docker.is_peer()) {
+            let (code, _, err) = docker.run(&[&create[..], &options[..], &["busybox", "true"]].concat());
             assert!(code != 0 && err.contains("256 characters") && err.contains("at most 255"), "{err}");
         }
         let (code, _, err) = docker.run(&[&run[..], &["busybox", ""]].concat());
