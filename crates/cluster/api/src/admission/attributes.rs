@@ -112,6 +112,11 @@ impl<'a> Attributes<'a> {
 }
 
 impl Matched {
+    /// The kind in that version.
+    pub(super) fn row<'r>(&'r self, change: &'r Change<'_>) -> &'r Served {
+        self.equivalent.as_ref().unwrap_or(&change.target.row)
+    }
+
     /// An object of the write in the version that was asked for.
     async fn shown<'v>(
         &self,

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::attributes::Versioned;
+use super::attributes::{Matched, Versioned};
 use super::plugin::Change;
-use crate::http::Outcome;
+use crate::http::{Failure, Outcome};
 use crate::patch::apply;
 use crate::schema::{self, Decoded, FieldValidation};
 
@@ -34,6 +34,24 @@ pub(super) fn admitted(change: &Change<'_>, object: Value) -> Outcome<Value> {
     let mut object = schema::admit(row, decoded, FieldValidation::Ignore)?.object;
     row.default(&mut object);
     Ok(object)
+}
+
+/// What a JSON patch of a policy made of an object, if a client might send it: as it is not said whose fault it is that the
+/// patch has what the type has not, it is a failure of ours.
+///
+/// # Errors
+/// 500 where a value has the wrong type, or there is no such field.
+pub(super) fn decoded(change: &Change<'_>, matched: &Matched, mut object: Value) -> Outcome<Value> {
+    if !is_whole(change) {
+        return Ok(object);
+    }
+    let row = matched.row(change);
+    let unknown = row.strategy().fit(&mut object).map_err(|why| Failure::internal(&why))?;
+    if unknown.is_empty() || !row.write_rules.refuses_unknown {
+        return Ok(object);
+    }
+    let faults: Vec<_> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    Err(Failure::internal(&format!("strict decoding error: {}", faults.join(", "))))
 }
 
 /// Whether what is sent is the object, and no form of its own of one of its parts.

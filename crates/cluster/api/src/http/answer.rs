@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hako_client::{Body, body_from};
 use hako_error::{Error, Kind};
 use hako_kube::status::{self, Subject};
-use hako_kube::{Status, StatusDetails};
+use hako_kube::{Status, StatusCause, StatusDetails};
 use hako_store::StoreError;
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -53,6 +53,14 @@ impl Failure {
              {instead}"
         );
         Self::generic(404, "NotFound", &text)
+    }
+
+    /// A failure of ours, or of somebody we asked, which counts as ours.
+    pub(crate) fn internal(why: &str) -> Self {
+        let mut status = Status::failure(500, "InternalError", format!("Internal error occurred: {why}"));
+        let cause = StatusCause { message: why.to_owned(), ..StatusCause::default() };
+        status.details = Some(StatusDetails { causes: vec![cause], ..StatusDetails::default() });
+        status.into()
     }
 
     /// A failure about no object. Its details are there and empty: kubectl looks into them unasked.

@@ -11,6 +11,8 @@ pub(crate) struct WriteRules {
     pub needs_version: bool,
     /// A deletion answers with the object that is gone, not with a status.
     pub returns_deleted: bool,
+    /// What admission puts into an object that its type does not have is a failure, and not just left out.
+    pub refuses_unknown: bool,
     /// What a deletion that does not say does with what the object owns.
     pub dependents: Dependents,
 }
@@ -21,6 +23,7 @@ impl WriteRules {
         creates_on_update: false,
         needs_version: false,
         returns_deleted: false,
+        refuses_unknown: true,
         dependents: Dependents::Deleted,
     };
 }

@@ -41,7 +41,16 @@ pub enum JsonPatchError {
         /// Why.
         fault: &'static str,
     },
+    /// There is another value than the one that a `test` is for.
+    #[error("the server rejected our request due to an error in our request")]
+    Untrue {
+        /// Where.
+        path: String,
+    },
 }
+
+/// What is wrong where a test found something else.
+const UNTRUE: &str = "found another value";
 
 impl JsonPatchError {
     /// Why, for who did not send the patch.
@@ -49,6 +58,7 @@ impl JsonPatchError {
     pub fn why(&self) -> String {
         match self {
             Self::Failed { operation, path, fault } => format!("{operation} operation {fault}: {path:?}"),
+            Self::Untrue { path } => format!("test operation {UNTRUE}: {path:?}"),
             error => error.to_string(),
         }
     }
@@ -58,19 +68,21 @@ impl Classify for JsonPatchError {
     fn kind(&self) -> Kind {
         match self {
             Self::TooMany(_) | Self::TooBig | Self::Moved => Kind::Exhausted,
-            Self::Malformed(_) | Self::Failed { .. } => Kind::Invalid,
+            Self::Malformed(_) | Self::Failed { .. } | Self::Untrue { .. } => Kind::Invalid,
         }
     }
 
     fn causes(&self) -> Vec<FieldCause> {
-        match self {
-            Self::Failed { path, fault, operation } => vec![FieldCause {
-                reason: "FieldValueInvalid".to_owned(),
-                message: format!("{operation} operation {fault}"),
-                field: path.clone(),
-            }],
-            _ => Vec::new(),
-        }
+        let (operation, path, fault) = match self {
+            Self::Failed { path, fault, operation } => (*operation, path, *fault),
+            Self::Untrue { path } => ("test", path, UNTRUE),
+            _ => return Vec::new(),
+        };
+        vec![FieldCause {
+            reason: "FieldValueInvalid".to_owned(),
+            message: format!("{operation} operation {fault}"),
+            field: path.clone(),
+        }]
     }
 }
 
@@ -202,7 +214,7 @@ fn test(document: &mut Value, path: &str, value: &Value) -> Result<(), JsonPatch
     } else {
         get(document, "test", path)?.unwrap_or(&Value::Null) == value
     };
-    if is_so { Ok(()) } else { Err(failed("test", path, "found another value")) }
+    if is_so { Ok(()) } else { Err(JsonPatchError::Untrue { path: path.to_owned() }) }
 }
 
 /// What is at a path, which may be a member that is missing, but no place in a list that there is not.

@@ -119,7 +119,13 @@ impl Policy {
     }
 }
 
-impl Misconfigured<'_> {
+impl<'p> Misconfigured<'p> {
+    /// The object cannot be had in the version that the policy is about.
+    fn converted(invocation: &Invocation<'p>, failure: &Failure) -> Self {
+        let why = format!("failed to convert object version: {}", failure.status().message);
+        Self { binding: Some(invocation.binding), why }
+    }
+
     fn shown(&self) -> String {
         let of = if self.binding.is_some() { "binding" } else { "policy" };
         format!("failed to configure {of}: {}", self.why)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use hako_cel::Value as Cel;
 use serde_json::{Map, Value};
 
-use super::{Invocation, Policy, refusal};
+use super::{Invocation, Misconfigured, Policy, refusal};
 use crate::admission::attributes::Attributes;
 use crate::admission::conditions::Met;
 use crate::admission::counts::{Enforced, ErrorType};
@@ -42,6 +42,14 @@ enum Step {
     Apply(Value),
     Patch(Value),
     Failed(String, ErrorType),
+}
+
+/// Why a mutation was not made.
+enum Fault {
+    /// That counts as its policy says.
+    Policy(String),
+    /// That ends the request, whatever the policy says.
+    Ours(Failure),
 }
 
 /// An invocation, to be known in another round: policy, binding, namespace and name of its parameter.
@@ -214,18 +222,24 @@ async fn invoke(
     let before = object.clone();
     for (index, mutation) in mutating.mutations.iter().enumerate() {
         let began = Instant::now();
+        let count = |error: ErrorType| {
+            let names = (policy.name.as_str(), binding.name.as_str());
+            change.server.admission_counts.policy(names, error, Enforced::Mutation, began.elapsed());
+        };
         let step = step(mutating, mutation, index == 0, invocation, change, object, around).await?;
         let outcome = match step {
             Step::Skip => return Ok(()),
             Step::Failed(why, error) => Err((why, error)),
-            step => {
-                let taken = take(invocation, change, object, step).await;
-                taken.map_err(|why| (why, ErrorType::Invalid))
-            }
+            step => match take(invocation, change, object, step).await {
+                Err(Fault::Ours(failure)) => {
+                    count(ErrorType::Invalid);
+                    return Err(failure);
+                }
+                Err(Fault::Policy(why)) => Err((why, ErrorType::Invalid)),
+                Ok(()) => Ok(()),
+            },
         };
-        let error = outcome.as_ref().map_or_else(|(_, error)| *error, |()| ErrorType::None);
-        let names = (policy.name.as_str(), binding.name.as_str());
-        change.server.admission_counts.policy(names, error, Enforced::Mutation, began.elapsed());
+        count(outcome.as_ref().map_or_else(|(_, error)| *error, |()| ErrorType::None));
         match outcome {
             Err((why, _)) if !policy.is_lenient => {
                 refused.push(format!("{}: {why}", denied_by(&policy.name, &binding.name)));
@@ -250,7 +264,13 @@ async fn step(
 ) -> Outcome<Step> {
     let attributes = Attributes { change, object: Some(object) };
     let namespace = around.namespace(&attributes).await?;
-    let versioned = attributes.versioned(invocation.matched).await?;
+    let versioned = match attributes.versioned(invocation.matched).await {
+        Ok(versioned) => versioned,
+        Err(failure) => {
+            let fault = Misconfigured::converted(invocation, &failure);
+            return Ok(Step::Failed(fault.shown(), ErrorType::Invalid));
+        }
+    };
     let request = Value::Object(versioned.request());
     let judge = Arc::new(Judge::default());
     loop {
@@ -279,23 +299,24 @@ async fn take(
     change: &Change<'_>,
     object: &mut Value,
     step: Step,
-) -> Result<(), String> {
+) -> Result<(), Fault> {
     let attributes = Attributes { change, object: Some(object) };
-    let shown = |failure: Failure| failure.status().message.clone();
-    let versioned = attributes.versioned(invocation.matched).await.map_err(shown)?;
+    let versioned = attributes.versioned(invocation.matched).await.map_err(Fault::Ours)?;
     let made = match step {
         Step::Apply(configuration) => {
-            fit::overlay(&versioned, &configuration).map_err(|why| format!("error applying patch: {why}"))?
+            let made = fit::overlay(&versioned, &configuration);
+            made.map_err(|why| Fault::Policy(format!("error applying patch: {why}")))?
         }
         Step::Patch(patch) => match patch::json(versioned.object(), &patch) {
-            Ok(made) => made,
-            // A test that fails means that there is nothing to do.
-            Err(JsonPatchError::Failed { operation: "test", .. }) => return Ok(()),
-            Err(error) => return Err(format!("JSON Patch: {}", error.why())),
+            Ok(made) => fit::decoded(change, invocation.matched, made).map_err(Fault::Ours)?,
+            // A test that finds another value means that there is nothing to do.
+            Err(JsonPatchError::Untrue { .. }) => return Ok(()),
+            Err(error) => return Err(Fault::Policy(format!("JSON Patch: {}", error.why()))),
         },
         Step::Skip | Step::Failed(..) => return Ok(()),
     };
-    let made = invocation.matched.back(change, made).await.map_err(shown)?;
-    *object = fit::admitted(change, made).map_err(|failure| failure.status().message.clone())?;
+    let made = invocation.matched.back(change, made).await.map_err(Fault::Ours)?;
+    let unfit = |failure: Failure| Fault::Policy(failure.status().message.clone());
+    *object = fit::admitted(change, made).map_err(unfit)?;
     Ok(())
 }

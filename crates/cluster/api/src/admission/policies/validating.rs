@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hako_cel::{Type, Value as Cel};
 use serde_json::{Value, json};
 
-use super::{Invocation, Policy, refusal};
+use super::{Invocation, Misconfigured, Policy, refusal};
 use crate::admission::attributes::{Attributes, Versioned};
 use crate::admission::conditions::Met;
 use crate::admission::counts::{Enforced, ErrorType};
@@ -258,17 +258,19 @@ async fn judge(
         Err(failure) => return Err(failure),
     };
     let (invocations, faults) = policy.invocations(attributes, around, &matched, &bound.bindings).await;
-    if !policy.is_lenient {
-        for fault in faults {
-            let by = denied_by(&policy.name, fault.binding.map(|binding| binding.name.as_str()));
-            refused.push(Refused { message: format!("{by}: {}", fault.shown()), reason: String::new() });
-        }
-    }
+    refuse(policy, faults, refused);
     if invocations.is_empty() {
         return Ok(());
     }
     let namespace = around.namespace(attributes).await?;
-    let versioned = attributes.versioned(&matched).await?;
+    let versioned = match attributes.versioned(&matched).await {
+        Ok(versioned) => versioned,
+        Err(failure) => {
+            let faults = invocations.iter().map(|invocation| Misconfigured::converted(invocation, &failure));
+            refuse(policy, faults, refused);
+            return Ok(());
+        }
+    };
     let request = Value::Object(versioned.request());
     let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for invocation in &invocations {
@@ -299,6 +301,21 @@ async fn judge(
         change.notes.annotate(&format!("{}/{key}", policy.name), values.join(", "));
     }
     Ok(())
+}
+
+/// A policy that cannot be asked refuses, if it is not lenient.
+fn refuse<'p>(
+    policy: &Policy,
+    faults: impl IntoIterator<Item = Misconfigured<'p>>,
+    refused: &mut Vec<Refused>,
+) {
+    if policy.is_lenient {
+        return;
+    }
+    for fault in faults {
+        let by = denied_by(&policy.name, fault.binding.map(|binding| binding.name.as_str()));
+        refused.push(Refused { message: format!("{by}: {}", fault.shown()), reason: String::new() });
+    }
 }
 
 fn collect(values: &mut Vec<String>, mut value: String) {

@@ -6,7 +6,7 @@ use hako_kube::Status;
 use serde_json::Value;
 
 use super::review::{self, Verdict, Version};
-use super::{Hook, in_time, internal};
+use super::{Hook, in_time};
 use crate::admission::attributes::{Attributes, Matched};
 use crate::admission::counts::Rejection;
 use crate::http::Failure;
@@ -60,7 +60,7 @@ impl Hook {
                 tracing::warn!(why, "failing closed");
                 change.server.down.note(self.as_down(), Instant::now());
                 counts.rejected(&asked, Rejection::CallingWebhook, code);
-                Err(internal(&why))
+                Err(Failure::internal(&why))
             }
             Err(Refusal::Rejected(status)) => {
                 counts.called(&asked, took, status.code, true);

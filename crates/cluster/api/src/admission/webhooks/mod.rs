@@ -22,7 +22,7 @@ pub(super) mod validate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hako_kube::{Status, StatusCause, StatusDetails};
+use hako_kube::{Status, StatusDetails};
 use serde_json::Value;
 
 use super::attributes::{Attributes, Matched};
@@ -32,7 +32,7 @@ use super::evaluation::{Activation, Expression};
 use super::judge::Judge;
 use super::matching::{Around, Criteria, texts};
 use super::plugin::{items, name_of, text};
-use crate::http::{Failure, Outcome};
+use crate::http::Outcome;
 use crate::kinds::admission_expressions::Names;
 use crate::webhook_client::ClientConfig;
 use down::DownWebhook;
@@ -138,14 +138,6 @@ impl Hook {
             judge.settle(attributes.change).await;
         }
     }
-}
-
-/// A failure of ours, or of a webhook that counts as ours, in upstream's form.
-fn internal(why: &str) -> Failure {
-    let mut status = Status::failure(500, "InternalError", format!("Internal error occurred: {why}"));
-    let cause = StatusCause { message: why.to_owned(), ..StatusCause::default() };
-    status.details = Some(StatusDetails { causes: vec![cause], ..StatusDetails::default() });
-    status.into()
 }
 
 /// Whoever asked waits no longer.

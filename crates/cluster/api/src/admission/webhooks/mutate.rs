@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Hook, internal};
+use super::Hook;
 use crate::admission::attributes::{Attributes, Matched};
 use crate::admission::fit::{self, restore};
 use crate::admission::matching::Around;
 use crate::admission::plugin::Change;
 use crate::admission::reinvocation::Turns;
-use crate::http::Outcome;
+use crate::http::{Failure, Outcome};
 use crate::patch;
 
 /// Webhooks are known by their configuration and their place in it.
@@ -82,20 +82,21 @@ async fn take(
     let Some(patch) = patch else { return Ok(false) };
     let Some(object) = object else {
         let name = &hook.name;
-        return Err(internal(&format!(
+        return Err(Failure::internal(&format!(
             "admission webhook {name:?} attempted to modify the object, which is not supported for this operation"
         )));
     };
     let made = {
         let attributes = Attributes { change, object: Some(object) };
         patch::json(attributes.versioned(matched).await?.object(), patch)
-            .map_err(|error| internal(&error.why()))?
+            .map_err(|error| Failure::internal(&error.why()))?
     };
     if !made.is_object() {
-        return Err(internal(&format!("admission webhook {:?} left no object", hook.name)));
+        return Err(Failure::internal(&format!("admission webhook {:?} left no object", hook.name)));
     }
     let made = matched.back(change, made).await?;
-    let mut made = fit::admitted(change, made).map_err(|failure| internal(&failure.status().message))?;
+    let mut made =
+        fit::admitted(change, made).map_err(|failure| Failure::internal(&failure.status().message))?;
     restore(object, &mut made);
     let told = json!({
         "configuration": hook.configuration, "webhook": hook.name, "patch": patch, "patchType": "JSONPatch",

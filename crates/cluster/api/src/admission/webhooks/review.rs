@@ -135,7 +135,7 @@ pub fn read(answer: &[u8], version: Version, uid: &str, is_mutating: bool) -> Re
     let patch = if is_mutating && !patch.is_empty() { Some(decoded(&patch)?) } else { None };
     Ok(Verdict {
         is_allowed: response.allowed,
-        patch: patch.filter(|patch| patch.as_array().is_none_or(|all| !all.is_empty())),
+        patch: patch.filter(|patch| patch.as_array().is_some_and(|all| !all.is_empty())),
         status: response.status,
         warnings: response.warnings.unwrap_or_default(),
         annotations: response.audit_annotations.unwrap_or_default(),
@@ -158,8 +158,12 @@ fn check_patch(patch: &[u8], patch_type: Option<&str>, is_mutating: bool) -> Res
     Err(why.to_owned())
 }
 
+/// A patch, which is a list of objects; what these say counts only where they are applied.
 fn decoded(patch: &[u8]) -> Result<Value, ReadError> {
-    serde_json::from_slice(patch).map_err(|error| ReadError::Patch(error.to_string()))
+    let unfit = |error: serde_json::Error| ReadError::Patch(error.to_string());
+    let patch: Value = serde_json::from_slice(patch).map_err(unfit)?;
+    Option::<Vec<Option<Map<String, Value>>>>::deserialize(&patch).map_err(unfit)?;
+    Ok(patch)
 }
 
 /// Why an answer is none.
@@ -237,8 +241,10 @@ mod tests {
         ] {
             assert_eq!(of(&review, is_mutating).unwrap_err(), why, "{review}");
         }
-        let undecodable = answer(json!({"uid": "u", "patch": base64("{"), "patchType": "JSONPatch"}));
-        assert!(of(&undecodable, true).unwrap_err().starts_with("received undecodable patch"));
+        for patch in ["{", r#"{"op": "remove", "path": "/a"}"#, r#"["remove"]"#] {
+            let undecodable = answer(json!({"uid": "u", "patch": base64(patch), "patchType": "JSONPatch"}));
+            assert!(of(&undecodable, true).unwrap_err().starts_with("received undecodable patch"), "{patch}");
+        }
         assert!(of(&json!({"response": {"allowed": "yes"}}), true).unwrap_err().contains("json parse error"));
     }
 

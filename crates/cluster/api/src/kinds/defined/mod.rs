@@ -82,7 +82,7 @@ fn of_version(
         is_ending,
         deprecation: version.deprecation(&definition.group, &names.kind),
         edition: version.edition.clone(),
-        write_rules: WriteRules { needs_version: true, ..WriteRules::MOST },
+        write_rules: WriteRules { needs_version: true, refuses_unknown: false, ..WriteRules::MOST },
         ..Served::new(of_kind, scope, strategy)
     }
 }

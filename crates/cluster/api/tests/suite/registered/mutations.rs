@@ -1,6 +1,7 @@
 //! `MutatingAdmissionPolicy` as clients meet it.
 
-use hako_client::WriteOptions;
+use hako_client::{ResourceType, WriteOptions};
+use hako_error::Kind;
 use serde_json::{Value, json};
 
 use super::{GROUP, create, register, settled};
@@ -57,7 +58,7 @@ async fn a_configuration_is_merged_by_the_keys_of_lists() {
     let pod = json!({"metadata": {"name": "p"}, "spec": {
         "initContainers": [{"name": "first", "image": "i"}], "containers": [{"name": "main", "image": "m"}, {"name": "other", "image": "o"}],
     }});
-    let pods = world.outside().dynamic(&hako_client::ResourceType::new("", "v1", "pods"), Some("default"));
+    let pods = world.outside().dynamic(&ResourceType::new("", "v1", "pods"), Some("default"));
     let made = pods.create(&pod, &WriteOptions::default()).await.unwrap();
     let names = |list: &str| -> Vec<String> {
         made["spec"][list]
@@ -175,6 +176,52 @@ async fn what_cannot_be_applied_is_refused_and_says_where() {
             .await;
         settled(&world).await;
         world.kubectl_with(&["create", "-f", "-"], &manifest).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_json_patch_that_leaves_no_object_of_the_kind_is_a_failure_whatever_the_policy_says() {
+    let world = World::start().await;
+    let add =
+        |path: &str, value: &str| patch(&format!("[JSONPatch{{op: 'add', path: '{path}', value: {value}}}]"));
+    for (name, mutation, why) in [
+        ("unknown", add("/spec/relicas", "1"), "strict decoding error: unknown field \"spec.relicas\""),
+        ("aside", add("/metadata/owner", "'me'"), "strict decoding error: unknown field \"metadata.owner\""),
+        (
+            "mistyped",
+            add("/spec/paused", "'yes'"),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.paused of type bool",
+        ),
+    ] {
+        let mine = json!([{"name": "mine", "expression": format!("object.metadata.name == '{name}'")}]);
+        let spec = json!({"failurePolicy": "Ignore", "matchConditions": mine, "mutations": [mutation]});
+        enforce(&world, name, ("apps", "deployments"), spec).await;
+        let deployments = ResourceType::new("apps", "v1", "deployments");
+        let deployments = world.outside().dynamic(&deployments, Some("default"));
+        let manifest = crate::contract::deployment(name);
+        let error = deployments.create(&manifest, &WriteOptions::default()).await.unwrap_err();
+        let text = format!("Internal error occurred: {why}");
+        assert!(error.kind() == Kind::Internal && error.to_string().starts_with(&text), "{name}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_json_patch_that_tests_what_cannot_be_there_fails() {
+    let world = World::start().await;
+    for (name, path, value, fails) in [
+        ("another", "/data/a", "'c'", false),
+        ("none", "/data/c", "'c'", false),
+        ("below", "/data/c/d", "'c'", true),
+        ("beyond", "/metadata/finalizers/7", "'c'", true),
+    ] {
+        let test = format!("[JSONPatch{{op: 'test', path: '{path}', value: {value}}}]");
+        let mine = json!([{"name": "mine", "expression": format!("object.metadata.name == '{name}'")}]);
+        let spec = json!({"matchConditions": mine, "mutations": [patch(&test)]});
+        enforce(&world, name, ("", "configmaps"), spec).await;
+        let made = create(&world, name, json!({"a": "b"})).await;
+        let text = format!("JSON Patch: test operation does not apply, there is no such path: {path:?}");
+        let failed = made.as_ref().is_err_and(|error| error.to_string().contains(&text));
+        assert_eq!((made.is_err(), failed), (fails, fails), "{name}: {made:?}");
     }
 }
 
