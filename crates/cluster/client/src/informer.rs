@@ -23,6 +23,9 @@ use crate::watch::WatchEvent;
 
 /// Changes a receiver may lag behind before it has to look at everything again.
 const BACKLOG: usize = 2048;
+/// How long a change waits while some receiver lags by half of that: what comes in a burst, as after a time away, is
+/// more than receivers would ever lag behind otherwise.
+const CATCH_UP: Duration = Duration::from_millis(1);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
 /// A watch that ends sooner did not work, even if it ended without an error.
@@ -217,11 +220,22 @@ async fn follow<K: Object>(api: &Api<K>, shared: &Shared<K>, version: &mut Optio
             WatchEvent::Deleted(object) => shared.delete(object),
             WatchEvent::Bookmark { resource_version, .. } => resource_version,
         };
+        shared.wait_for_receivers().await;
     }
     Ok(())
 }
 
 impl<K: Object> Shared<K> {
+    /// Lets receivers take what they were sent. One that has lost changes already is not waited for, so that
+    /// who never looks costs `BACKLOG` short waits at most.
+    async fn wait_for_receivers(&self) {
+        // A watch has many events in one buffer and is always ready: without this nobody else would get a turn.
+        tokio::task::coop::consume_budget().await;
+        if (BACKLOG / 2..BACKLOG).contains(&self.changes.len()) {
+            tokio::time::sleep(CATCH_UP).await;
+        }
+    }
+
     fn apply(&self, mut object: K) -> String {
         object.metadata_mut().managed_fields = None;
         let version = version_of(&object);
@@ -283,4 +297,72 @@ fn key_of<K: Object>(object: &K) -> (String, String) {
 
 fn version_of<K: Object>(object: &K) -> String {
     object.metadata().resource_version.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use bytes::Bytes;
+    use futures::future::BoxFuture;
+    use hako_error::Error;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::transport::{Body, Transport, body_from};
+    use crate::{Client, Informers};
+
+    const BURST: usize = 4 * BACKLOG;
+
+    fn object(at: usize) -> serde_json::Value {
+        json!({"metadata": {"name": format!("o{at}"), "namespace": "default", "resourceVersion": at.to_string()}})
+    }
+
+    /// A server where nothing is, and then so much happens that it comes as one piece.
+    #[derive(Default)]
+    struct Burst {
+        is_over: AtomicBool,
+    }
+
+    impl Transport for Burst {
+        fn call(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>>> {
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch"));
+            let body = if !watches {
+                json!({"metadata": {"resourceVersion": "1"}, "items": []}).to_string()
+            } else if self.is_over.swap(true, Ordering::Relaxed) {
+                return Box::pin(async { Err(Error::new(hako_error::Kind::Unavailable, "over")) });
+            } else {
+                (2..BURST).map(|at| format!("{}\n", json!({"type": "ADDED", "object": object(at)}))).collect()
+            };
+            Box::pin(async { Ok(http::Response::new(body_from(body.into()))) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_keeps_reading_misses_nothing_of_a_burst() {
+        let informers = Informers::new(Client::new(Arc::new(Burst::default())));
+        let informer = informers.get::<ConfigMap>();
+        let mut changes = informer.changes();
+        assert!(matches!(changes.next().await, Some(Change::Resync)), "the first item");
+        assert!(informer.len() < BACKLOG, "most of the burst is still to come");
+        for at in informer.len() + 2..BURST {
+            let Some(Change::Applied { new, .. }) = changes.next().await else {
+                panic!("change {at} was missed");
+            };
+            assert_eq!(new.metadata.name, Some(format!("o{at}")));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_reads_does_not_keep_the_cache_from_being_current() {
+        let informers = Informers::new(Client::new(Arc::new(Burst::default())));
+        let informer = informers.get::<ConfigMap>();
+        let mut changes = informer.changes();
+        assert!(matches!(changes.next().await, Some(Change::Resync)), "the first item");
+        while informer.len() < BURST - 2 {
+            tokio::time::sleep(CATCH_UP).await;
+        }
+        assert!(matches!(changes.next().await, Some(Change::Resync)), "what it missed");
+    }
 }
