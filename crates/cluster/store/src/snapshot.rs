@@ -180,6 +180,7 @@ pub struct Parts<R> {
     seen: u64,
     leases: u64,
     entries: u64,
+    revision: Revision,
     last: Revision,
     is_done: bool,
 }
@@ -187,7 +188,8 @@ pub struct Parts<R> {
 impl<R: Read> Parts<R> {
     /// Begins.
     pub fn new(source: R) -> Self {
-        Self { source, seen: 0, leases: 0, entries: 0, last: Revision::ZERO, is_done: false }
+        let (revision, last) = (Revision::ZERO, Revision::ZERO);
+        Self { source, seen: 0, leases: 0, entries: 0, revision, last, is_done: false }
     }
 
     /// What follows the snapshot in the source.
@@ -223,8 +225,12 @@ impl<R: Read> Parts<R> {
 
     fn start(&mut self, payload: &[u8]) -> Result<Part, SnapshotError> {
         let [revision, leases, entries] = numbers(payload)?;
-        (self.leases, self.entries) = (leases, entries);
-        Ok(Part::Start { revision: Revision(revision), leases, entries })
+        // What is restored from it goes on behind a gap.
+        if revision >= Revision::LAST.0 - REVISION_GAP {
+            return Err(SnapshotError::Damaged("no store comes to its revision"));
+        }
+        (self.revision, self.leases, self.entries) = (Revision(revision), leases, entries);
+        Ok(Part::Start { revision: self.revision, leases, entries })
     }
 
     fn lease(&mut self, payload: &[u8]) -> Result<Part, SnapshotError> {
@@ -244,6 +250,9 @@ impl<R: Read> Parts<R> {
         self.entries = self.entries.checked_sub(1).ok_or(SnapshotError::Damaged("an entry too many"))?;
         if Revision(modified) <= self.last {
             return Err(SnapshotError::Damaged("entries are not in order"));
+        }
+        if Revision(modified) > self.revision {
+            return Err(SnapshotError::Damaged("an entry is newer than all of it"));
         }
         self.last = Revision(modified);
         let body = Bytes::from(payload).split_off(28);

@@ -16,6 +16,9 @@ impl Revision {
     /// Before the first write.
     pub const ZERO: Self = Self(0);
 
+    /// No store comes this far: clients keep revisions as numbers of 63 bits. Beyond it is damage.
+    pub const LAST: Self = Self(i64::MAX as u64);
+
     /// The revision that follows.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -102,7 +102,14 @@ impl SeccompProfile {
     }
 
     /// What of it holds on this machine for a process that has these capabilities.
-    pub(crate) fn resolve(&self, capabilities: &Capabilities) -> Result<LinuxSeccomp, EngineError> {
+    ///
+    /// # Errors
+    /// `Invalid` if the runtime specification has no place for it.
+    pub fn resolve(&self, capabilities: &Capabilities) -> hako_error::Result<LinuxSeccomp> {
+        Ok(self.resolved(capabilities)?)
+    }
+
+    pub(crate) fn resolved(&self, capabilities: &Capabilities) -> Result<LinuxSeccomp, EngineError> {
         let here = Here {
             capabilities,
             kernel: kernel(rustix::system::uname().release().to_string_lossy().as_ref()),

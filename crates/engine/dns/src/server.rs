@@ -104,6 +104,12 @@ impl Dns {
         Self { shared: Arc::new(shared) }
     }
 
+    /// What a question in a datagram gets, if anything.
+    pub async fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let reply = self.shared.reply(query);
+        self.shared.later(query, reply, Carrier::Udp).await
+    }
+
     /// Serves until the tasks are dropped.
     pub fn serve(self, sockets: Sockets, tasks: &mut JoinSet<()>) {
         tasks.spawn(self.clone().serve_udp(Arc::new(sockets.udp)));
@@ -124,7 +130,7 @@ impl Dns {
             let query = &buf[..len];
             match self.shared.reply(query) {
                 Reply::Ignore => {}
-                Reply::Now(message) => send(&socket, client, encode_udp(query, &message)).await,
+                Reply::Now(message) => send(&socket, client, encode(query, &message, Carrier::Udp)).await,
                 later => {
                     let Ok(permit) = Arc::clone(&self.shared.forwarded).try_acquire_owned() else {
                         continue;
@@ -165,8 +171,7 @@ impl Dns {
         while let Ok(Ok(query)) = tokio::time::timeout(IDLE, read_framed(&mut stream)).await {
             let answer = match self.shared.reply(&query) {
                 Reply::Ignore => return,
-                Reply::Now(message) => message.to_vec().ok(),
-                later => self.shared.later(&query, later, Carrier::Tcp).await,
+                reply => self.shared.later(&query, reply, Carrier::Tcp).await,
             };
             let Some(answer) = answer else { return };
             if !matches!(tokio::time::timeout(IDLE, write_framed(&mut stream, &answer)).await, Ok(Ok(()))) {
@@ -236,7 +241,7 @@ impl Shared {
     /// Answers with the help of an upstream.
     async fn later(&self, query: &[u8], reply: Reply, carrier: Carrier) -> Option<Vec<u8>> {
         match reply {
-            Reply::Now(message) => message.to_vec().ok(),
+            Reply::Now(message) => encode(query, &message, carrier),
             Reply::Ignore => None,
             Reply::Forward => {
                 if let Some(answer) = forward(query, carrier, &self.zone.upstreams()).await {
@@ -254,10 +259,7 @@ impl Shared {
                 if let Some(found) = found.and_then(|found| Message::from_vec(&found).ok()) {
                     message.add_answers(found.answers);
                 }
-                match carrier {
-                    Carrier::Udp => encode_udp(query, &message),
-                    Carrier::Tcp => message.to_vec().ok(),
-                }
+                encode(query, &message, carrier)
             }
         }
     }
@@ -276,8 +278,11 @@ fn respond_to(query: &Message) -> Message {
     message
 }
 
-/// Encodes for a datagram as large as the client takes; what does not fit makes it ask by TCP.
-fn encode_udp(query: &[u8], message: &Message) -> Option<Vec<u8>> {
+/// Encodes for a connection, or for a datagram as large as the client takes; what does not fit there makes it ask by TCP.
+fn encode(query: &[u8], message: &Message, carrier: Carrier) -> Option<Vec<u8>> {
+    if matches!(carrier, Carrier::Tcp) {
+        return message.to_vec().ok();
+    }
     let payload = Message::from_vec(query).map_or(PAYLOAD_MIN, |query| query.max_payload());
     let len_max = usize::from(payload.clamp(PAYLOAD_MIN, PAYLOAD_MAX));
     let encoded = message.to_vec().ok()?;

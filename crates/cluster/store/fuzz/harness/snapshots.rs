@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use hako_store::snapshot::{Part, Parts};
+use hako_store::snapshot::{Part, Parts, REVISION_GAP};
 
 pub fn run(data: &[u8]) {
     let (first, second) = data.split_at(data.len() / 2);
@@ -21,7 +21,9 @@ pub fn run(data: &[u8]) {
     });
     assert!(modified.clone().is_sorted_by(|one, next| one < next));
     match (fault, parts.first()) {
-        (None, Some(Part::Start { leases, entries, .. })) => {
+        (None, Some(Part::Start { revision, leases, entries })) => {
+            assert!(modified.clone().all(|modified| modified <= *revision));
+            assert!(revision.0.checked_add(REVISION_GAP).is_some());
             let count = modified.count() as u64;
             assert_eq!((*entries, *leases), (count, parts.len() as u64 - 1 - count));
         }

@@ -61,7 +61,8 @@ pub fn load(shared: &Shared, log: &dyn Log) -> Result<Loaded, LogError> {
             shared.leases.start(id, Duration::from_millis(*ttl_ms));
         }
     }
-    Ok(Loaded { last_lease: values.get(VALUE_LAST_LEASE).copied().unwrap_or(0), fresh: values.is_empty() })
+    let last_lease = plausible(Revision(values.get(VALUE_LAST_LEASE).copied().unwrap_or(0)))?.0;
+    Ok(Loaded { last_lease, fresh: values.is_empty() })
 }
 
 /// Where history begins, if the records are of a form that is known here.
@@ -71,11 +72,19 @@ fn begin(values: &HashMap<Vec<u8>, u64>) -> Result<Revision, LogError> {
             "format {format} was written by another version of hako, this one knows {FORMAT}"
         )));
     }
-    Ok(Revision(values.get(VALUE_COMPACTED).copied().unwrap_or(0)))
+    plausible(Revision(values.get(VALUE_COMPACTED).copied().unwrap_or(0)))
+}
+
+/// What is damaged must not be what the next write counts on from.
+fn plausible(revision: Revision) -> Result<Revision, LogError> {
+    if revision < Revision::LAST {
+        return Ok(revision);
+    }
+    Err(LogError::Damaged(format!("no store comes to revision {revision}")))
 }
 
 fn restore(state: &mut State, compacted: Revision, revision: Revision, bytes: &[u8]) -> Result<(), LogError> {
-    let record = record::decode(revision, bytes)?;
+    let record = record::decode(plausible(revision)?, bytes)?;
     if revision <= compacted {
         state.restore(Arc::new(record.entry));
         return Ok(());

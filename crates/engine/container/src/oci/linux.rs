@@ -69,6 +69,6 @@ fn seccomp(spec: &ContainerSpec, process: &Process) -> Result<Option<LinuxSeccom
         Seccomp::Unconfined => None,
         Seccomp::Default if spec.privileged => None,
         Seccomp::Default => Some(hako_runtime::spec::seccomp_for(&bounding)),
-        Seccomp::Profile(profile) => Some(profile.resolve(&bounding)?),
+        Seccomp::Profile(profile) => Some(profile.resolved(&bounding)?),
     })
 }

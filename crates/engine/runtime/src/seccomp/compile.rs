@@ -144,12 +144,19 @@ fn verdicts(profile: &LinuxSeccomp, default: u32) -> Result<BTreeMap<u32, Verdic
                     if let Some(bad) = args.iter().find(|arg| arg.index() > 5) {
                         return Err(SeccompError::Argument { name: name.clone(), index: bad.index() });
                     }
-                    verdict.conditional.push((args.to_vec(), result));
+                    let rules = if is_one_rule(args) { vec![args] } else { args.chunks(1).collect() };
+                    verdict.conditional.extend(rules.into_iter().map(|args| (args.to_vec(), result)));
                 }
             }
         }
     }
     Ok(verdicts)
+}
+
+/// Whether all comparisons have to hold. Several of one argument are rules of their own, of which one is enough: so runc
+/// reads profiles that were written when every comparison was a rule.
+fn is_one_rule(args: &[LinuxSeccompArg]) -> bool {
+    (0..=5).all(|index| args.iter().filter(|arg| arg.index() == index).count() <= 1)
 }
 
 /// A balanced tree over ranges; jumps are relative, so halves are compiled on their own.
@@ -182,7 +189,7 @@ fn leaf(verdict: &Verdict) -> Code {
         code.push(op(RETURN, *result));
         let end = code.len();
         for (index, instruction) in code.iter_mut().enumerate().skip(start) {
-            // At most six comparisons of seven instructions, so the distance fits.
+            // At most six comparisons, one of each argument, of six instructions: the distance fits.
             let distance = u8::try_from(end - index - 1).unwrap_or(FAIL);
             if instruction.jump_true == FAIL {
                 instruction.jump_true = distance;
@@ -314,6 +321,31 @@ mod tests {
         assert_eq!(run(&code, number("personality"), [9, 0, 0, 0, 0, 0]), ERRNO | 1);
         assert_eq!(run(&code, 100_000, [0; 6]), ERRNO | 38);
         assert_eq!(run(&code, X32_BIT | 1, [0; 6]), ERRNO | 38);
+    }
+
+    #[test]
+    fn of_several_comparisons_of_one_argument_one_is_enough() {
+        let profile = |args: serde_json::Value| -> LinuxSeccomp {
+            let rule = serde_json::json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": args});
+            serde_json::from_value(serde_json::json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]}))
+                .unwrap()
+        };
+        let is =
+            |index: u64, value: u64| serde_json::json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
+        let allowed = |profile: &LinuxSeccomp, args: [u64; 6]| {
+            run(&compile(profile).unwrap(), number("read"), args) == 0x7fff_0000
+        };
+        let both = profile(serde_json::json!([is(0, 1), is(1, 2)]));
+        assert!(allowed(&both, [1, 2, 0, 0, 0, 0]) && !allowed(&both, [1, 0, 0, 0, 0, 0]));
+        let either = profile(serde_json::json!([is(0, 1), is(0, 3), is(1, 2)]));
+        for args in [[1, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]] {
+            assert!(allowed(&either, args), "{args:?}");
+        }
+        assert!(!allowed(&either, [2, 3, 0, 0, 0, 0]));
+        // More of them than a jump reaches.
+        let many = profile((0..90).map(|value| is(0, value)).collect());
+        assert!(allowed(&many, [0; 6]) && allowed(&many, [89, 0, 0, 0, 0, 0]));
+        assert!(!allowed(&many, [90, 0, 0, 0, 0, 0]));
     }
 
     #[test]

@@ -10,13 +10,13 @@ mod profile;
 mod syscalls;
 
 pub(crate) use compile::compile;
+pub use hako_sys::SeccompInstruction;
 pub use profile::default_profile;
 
 use std::sync::{Arc, LazyLock};
 
 use hako_error::Result;
 use hako_oci::runtime::LinuxSeccomp;
-use hako_sys::SeccompInstruction;
 use parking_lot::Mutex;
 
 /// Programs kept: one profile is used by nearly all containers, some have one of their own.
@@ -27,7 +27,10 @@ type Cached = (LinuxSeccomp, Arc<[SeccompInstruction]>);
 static CACHE: LazyLock<Mutex<Vec<Cached>>> = LazyLock::new(Mutex::default);
 
 /// The program for a profile.
-pub(crate) fn program(profile: &LinuxSeccomp) -> Result<Arc<[SeccompInstruction]>> {
+///
+/// # Errors
+/// `Invalid` and `Unimplemented`: what the profile says that the kernel or this runtime cannot do.
+pub fn program(profile: &LinuxSeccomp) -> Result<Arc<[SeccompInstruction]>> {
     if let Some((_, program)) = CACHE.lock().iter().find(|(known, _)| known == profile) {
         return Ok(program.clone());
     }

@@ -1,0 +1,32 @@
+//! A vendor's file: its devices can be asked for by their names, and change a container once or not at all; or it is refused
+//! in so many words.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use hako_cdi::{Directories, is_qualified};
+use hako_oci::runtime::Spec;
+
+static DIRECTORY: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a directory"));
+
+pub fn run(data: &[u8]) {
+    let directory: PathBuf = DIRECTORY.path().to_owned();
+    std::fs::write(directory.join("file.yaml"), data).expect("written");
+    let devices = Directories::new(vec![directory]).read();
+    let names: Vec<&str> = devices.names().collect();
+    assert_eq!(names.is_empty(), devices.faults().len() == 1, "{names:?}, {:?}", devices.faults());
+    assert!(devices.faults().iter().all(|fault| fault.to_string().len() <= 4 * data.len() + 4096));
+    for name in names {
+        assert!(is_qualified(name), "{name:?}");
+        let found = devices.get(name).expect("it has this name");
+        assert!(found.annotation("a").is_none_or(|text| text.len() <= data.len()));
+        let (mut once, mut twice) = (Spec::default(), Spec::default());
+        match devices.inject([name], &mut once) {
+            Ok(()) => devices.inject([name, name], &mut twice).expect("as before"),
+            Err(refused) => assert!(refused.to_string().contains(name), "{refused}"),
+        }
+        assert_eq!(once, twice);
+        assert!(devices.inject([name, "no/such=device"], &mut once).is_err());
+        assert_eq!(once, twice, "changed in part");
+    }
+}
