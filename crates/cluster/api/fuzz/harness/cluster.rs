@@ -26,11 +26,12 @@ pub struct Cluster {
 /// The cluster of this process.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(Cluster::start)
+    CLUSTER.get_or_init(|| Cluster::start(|_| ()))
 }
 
 impl Cluster {
-    fn start() -> Self {
+    /// With what `change` says otherwise.
+    pub fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -39,7 +40,9 @@ impl Cluster {
         let (server, port) = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
-            let server = Server::new(ServerConfig::new(store, Arc::clone(&pki))).await.unwrap();
+            let mut config = ServerConfig::new(store, Arc::clone(&pki));
+            change(&mut config);
+            let server = Server::new(config).await.unwrap();
             let serving = server.clone();
             tokio::spawn(async move { serving.serve(listener).await });
             (server, port)

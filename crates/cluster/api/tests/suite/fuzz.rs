@@ -4,6 +4,8 @@
 mod bodies;
 #[path = "../../fuzz/harness/certificates.rs"]
 mod certificates;
+#[path = "../../fuzz/harness/claims.rs"]
+mod claims;
 #[path = "../../fuzz/harness/cluster.rs"]
 mod cluster;
 #[path = "../../fuzz/harness/configurations.rs"]
@@ -12,6 +14,8 @@ mod configurations;
 mod conversions;
 #[path = "../../../../../tests/damaged.rs"]
 mod damaged;
+#[path = "../../fuzz/harness/issuer.rs"]
+mod issuer;
 #[path = "../../fuzz/harness/messages.rs"]
 mod messages;
 #[path = "../../fuzz/harness/ownership.rs"]
@@ -28,6 +32,7 @@ mod reviews;
 mod tokens;
 
 use base64::Engine as _;
+use serde_json::json;
 
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -261,6 +266,32 @@ fn only_a_token_as_it_was_issued_is_somebodys() {
     ]);
     all.push(vec![b'\xff'; 3]);
     damaged::run(all, 1500, tokens::run);
+}
+
+#[test]
+fn a_token_of_an_issuer_is_somebody_by_its_signature_alone() {
+    let bodies: Vec<String> = [
+        json!({}),
+        json!({"aud": ["a", "cluster"], "nbf": 1, "roles": ["a", "b"], "a": 7}),
+        json!({"roles": "a", "email_verified": false, "a": {"b": [1.5e300, null]}}),
+        json!({"sub": "x".repeat(5000), "exp": -1, "depth": ["x"]}),
+        json!({"sub": null, "exp": "tomorrow", "iss": "https://other.example"}),
+    ]
+    .map(claims::claims)
+    .into();
+    let depth = format!("{{\"depth\":{}", "[".repeat(5000));
+    let texts = bodies.iter().map(String::as_str).chain(["", "null", "[]", "{", &depth]);
+    let mut all: Vec<Vec<u8>> = texts.map(|text| [&[1], text.as_bytes()].concat()).collect();
+    all.push(vec![1, b'"', 0xff, b'"']);
+    let token = claims::signed(bodies[0].as_bytes());
+    let rest = token.split_once('.').expect("a head").1.to_owned();
+    let none = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+    let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"k"}"#);
+    let forged =
+        [token, format!("{none}.{rest}"), format!("{secret}.{rest}"), "a.b.c".into(), "x".repeat(20_000)];
+    all.extend(forged.map(|token| [&[0], token.as_bytes()].concat()));
+    claims::SEEDS.get_or_init(|| vec![bodies[0].clone().into_bytes()]);
+    damaged::run(all, 1000, claims::run);
 }
 
 const AUTHENTICATION: &str = r#"
