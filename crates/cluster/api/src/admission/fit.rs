@@ -8,11 +8,8 @@ use crate::http::{Failure, Outcome};
 use crate::patch::apply;
 use crate::schema::{self, Decoded, FieldValidation};
 
-/// What of the metadata is fixed before anybody is asked.
-const FIXED: [&str; 9] = [
-    "name",
-    "namespace",
-    "uid",
+/// What of the metadata nobody who is asked can change.
+const FIXED: [&str; 6] = [
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
@@ -20,6 +17,8 @@ const FIXED: [&str; 9] = [
     "resourceVersion",
     "managedFields",
 ];
+/// What is besides where it is not an object that is sent: what it is about stands in the path.
+const PLACE: [&str; 3] = ["name", "namespace", "uid"];
 
 /// The object as its type has it, with defaults.
 ///
@@ -60,8 +59,8 @@ fn is_whole(change: &Change<'_>) -> bool {
     row.subresource(change.part).is_none_or(|part| part.kind == row.kind)
 }
 
-/// Puts back what is fixed.
-pub(super) fn restore(before: &Value, object: &mut Value) {
+/// Puts back what is fixed. Another name or namespace of an object is for whoever stores it to judge.
+pub(super) fn restore(change: &Change<'_>, before: &Value, object: &mut Value) {
     for name in ["apiVersion", "kind"] {
         if let Some(value) = before.get(name) {
             object[name] = value.clone();
@@ -72,10 +71,11 @@ pub(super) fn restore(before: &Value, object: &mut Value) {
         object["metadata"] = Value::Object(serde_json::Map::new());
     }
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    for name in FIXED {
-        match before.get(name) {
-            Some(value) => metadata.insert(name.to_owned(), value.clone()),
-            None => metadata.shift_remove(name),
+    let place = if is_whole(change) { [].iter() } else { PLACE.iter() };
+    for name in FIXED.iter().chain(place) {
+        match before.get(*name) {
+            Some(value) => metadata.insert((*name).to_owned(), value.clone()),
+            None => metadata.shift_remove(*name),
         };
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Change<'a> {
     pub asks_others: bool,
     /// Who owns what of the objects, where these do not have it with them.
     pub apart: Option<&'a Apart<'a>>,
+    /// What the name is going to be made of, where the object has none yet.
+    pub prefix: &'a str,
 }
 
 /// Who owns what of the objects of a write, apart from them: no plugin wants to know, but webhooks and policies are shown it.
@@ -202,8 +204,12 @@ impl Change<'_> {
 
     /// The refusal that clients know.
     pub(super) fn forbidden(&self, why: impl std::fmt::Display) -> Failure {
-        let subject = self.target.subject();
-        let text = format!("{} {:?} is forbidden: {why}", subject.group_resource(), self.target.name);
+        let mut subject = self.target.subject();
+        if subject.name.is_empty() && self.operation == Operation::Create {
+            let name = if self.prefix.is_empty() { "Unknown" } else { self.prefix };
+            name.clone_into(&mut subject.name);
+        }
+        let text = format!("{} {:?} is forbidden: {why}", subject.group_resource(), subject.name);
         Failure::about(&Error::new(Kind::Forbidden, text), &subject)
     }
 

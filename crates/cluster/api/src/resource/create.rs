@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hako_kube::{Head, field};
 use hako_store::{Op, Revision, StoreError, Write, Written};
 use http::StatusCode;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::apart::encode_kept;
 use super::convert;
@@ -68,23 +68,37 @@ impl Stored {
     }
 }
 
-/// Admits and stores a new object.
+/// Admits and stores a new object. Where its name is taken that was generated, it has another one, of which nobody is asked
+/// anew but those who may refuse it.
 pub(super) async fn store_new(
     server: &Arc<Inner>,
     target: &Target,
-    object: Value,
+    mut object: Value,
     writer: &Writer<'_>,
     is_dry_run: bool,
 ) -> Outcome<Stored> {
-    let is_generated =
-        head_value(&object, "name").is_empty() && !head_value(&object, "generateName").is_empty();
-    if !is_generated {
-        return attempt(server, target, object, writer, is_dry_run).await;
+    wipe(&mut object, target)?;
+    let prefix = head_value(&object, "generateName").to_owned();
+    // As upstream has it, who changes the object sees no name that is generated, no identity and no time.
+    let asked = &target.named(head_value(&object, "name"));
+    target.row.default(&mut object);
+    metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
+    // Nobody owns what the server adds from here on.
+    let given = apply::taken(&mut object);
+    let before = Record::default();
+    let apart = Apart::new(&before, ownership::record_alone(writer, asked, None, given.as_ref(), &object));
+    let change = writer.change(server, Operation::Create, asked, None);
+    let change = Change { apart: Some(&apart), prefix: &prefix, ..change };
+    admission::mutate(&change, &mut object).await?;
+    metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
+    metadata::place(&mut object, target)?;
+    if !head_value(&object, "name").is_empty() || head_value(&object, "generateName").is_empty() {
+        return attempt(server, target, object, writer, is_dry_run, &apart).await;
     }
     let mut last = None;
     for _ in 0..NAME_ATTEMPTS {
         // Boxed, as there is one above already.
-        match Box::pin(attempt(server, target, object.clone(), writer, is_dry_run)).await {
+        match Box::pin(attempt(server, target, object.clone(), writer, is_dry_run, &apart)).await {
             Err(failure) if failure.status().reason == "AlreadyExists" => last = Some(failure),
             outcome => return outcome,
         }
@@ -102,21 +116,12 @@ async fn attempt(
     mut object: Value,
     writer: &Writer<'_>,
     is_dry_run: bool,
+    apart: &Apart<'_>,
 ) -> Outcome<Stored> {
     let row = &*target.row;
-    let name = head(&mut object, target)?;
-    let target = &target.named(&name);
-    // What the server makes of a job depends on its identity.
+    let target = &target.named(&named(&mut object, target)?);
+    let change = Change { apart: Some(apart), ..writer.change(server, Operation::Create, target, None) };
     stamp(&mut object);
-    row.default(&mut object);
-    metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
-    // As upstream has it, nobody owns what the server adds from here on.
-    let given = apply::taken(&mut object);
-    let before = Record::default();
-    let apart = Apart::new(&before, ownership::record_alone(writer, target, None, given.as_ref(), &object));
-    let change = Change { apart: Some(&apart), ..writer.change(server, Operation::Create, target, None) };
-    admission::mutate(&change, &mut object).await?;
-    metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
     row.strategy().prepare_create(&mut object);
     row.strategy().note_sender(&mut object, writer.identity);
     flow::note(server, row, &mut object);
@@ -198,8 +203,8 @@ fn taken(target: &Target, there: &[u8]) -> Failure {
     status.into()
 }
 
-/// Brings the metadata in order; answers the name, generated if need be.
-fn head(object: &mut Value, target: &Target) -> Outcome<String> {
+/// Takes out of the metadata what only the server sets, and brings them to the place of the request.
+fn wipe(object: &mut Value, target: &Target) -> Outcome<()> {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return Err(Failure::bad_request("the object has no metadata"));
     };
@@ -212,44 +217,23 @@ fn head(object: &mut Value, target: &Target) -> Outcome<String> {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
     }
     metadata.shift_remove("resourceVersion");
-    place(metadata, target)?;
-    let name = metadata.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+    metadata::place(object, target)
+}
+
+/// The name of an object, which it gets if it has none.
+fn named(object: &mut Value, target: &Target) -> Outcome<String> {
+    let name = head_value(object, "name");
     if !name.is_empty() {
-        return Ok(name);
+        return Ok(name.to_owned());
     }
-    let prefix = metadata.get("generateName").and_then(Value::as_str).unwrap_or("");
+    let prefix = head_value(object, "generateName");
     if prefix.is_empty() {
         let text = "name or generateName is required";
         return Err(target.invalid(vec![field::required("metadata.name", text)]));
     }
     let name = generate(prefix);
-    metadata.insert("name".to_owned(), name.as_str().into());
+    object["metadata"]["name"] = name.as_str().into();
     Ok(name)
-}
-
-/// Namespace and name have to be those of the request.
-pub(super) fn place(metadata: &mut Map<String, Value>, target: &Target) -> Outcome<()> {
-    let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or("");
-    if target.row.is_namespaced() {
-        if !given.is_empty() && given != target.namespace {
-            let text =
-                "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(Failure::bad_request(text));
-        }
-        metadata.insert("namespace".to_owned(), target.namespace.as_str().into());
-    } else {
-        metadata.shift_remove("namespace");
-    }
-    let name = metadata.get("name").and_then(Value::as_str).unwrap_or("");
-    if !target.name.is_empty() && name.is_empty() {
-        metadata.insert("name".to_owned(), target.name.as_str().into());
-    } else if !target.name.is_empty() && name != target.name {
-        return Err(Failure::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            target.name
-        )));
-    }
-    Ok(())
 }
 
 fn generate(prefix: &str) -> String {

@@ -1,9 +1,14 @@
 //! What is put right in the metadata of what is sent.
 
+use std::collections::HashSet;
+
+use hako_kube::field;
 use serde_json::Value;
 
+use super::encoded::head_value;
+use super::target::Target;
 use crate::admission::Notes;
-use std::collections::HashSet;
+use crate::http::{Failure, Outcome};
 
 /// When metadata are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,62 @@ pub(super) fn dedup_owners(object: &mut Value, notes: &Notes, moment: Moment) {
          may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
         twice.join(", ")
     ));
+}
+
+/// Namespace and name have to be those of the request; what is unsaid becomes so.
+pub(super) fn place(object: &mut Value, target: &Target) -> Outcome<()> {
+    in_namespace(object, target)?;
+    if target.name.is_empty() {
+        return Ok(());
+    }
+    let name = head_value(object, "name");
+    if !name.is_empty() && name != target.name {
+        return Err(Failure::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    if name.is_empty() {
+        object["metadata"]["name"] = target.name.as_str().into();
+    }
+    Ok(())
+}
+
+/// The namespace has to be that of the request.
+pub(super) fn in_namespace(object: &mut Value, target: &Target) -> Outcome<()> {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return Err(Failure::bad_request("the object has no metadata"));
+    };
+    if !target.row.is_namespaced() {
+        metadata.shift_remove("namespace");
+        return Ok(());
+    }
+    let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or("");
+    if !given.is_empty() && given != target.namespace {
+        let text = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Failure::bad_request(text));
+    }
+    metadata.insert("namespace".to_owned(), target.namespace.as_str().into());
+    Ok(())
+}
+
+/// An object that is there stays what it is, whatever those who are asked make of it.
+pub(super) fn stay(new: &mut Value, old: &Value, target: &Target) -> Outcome<()> {
+    in_namespace(new, target)?;
+    if head_value(new, "uid").is_empty() && !head_value(old, "uid").is_empty() {
+        new["metadata"]["uid"] = head_value(old, "uid").into();
+    }
+    let mut causes = Vec::new();
+    let name = head_value(new, "name");
+    if name.is_empty() {
+        causes.push(field::required("metadata.name", "name or generateName is required"));
+    }
+    for (member, is) in [("name", name), ("uid", head_value(new, "uid"))] {
+        if is != head_value(old, member) {
+            causes.push(field::invalid(format!("metadata.{member}"), is, "field is immutable"));
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(target.invalid(causes)) }
 }
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl<'a> Writer<'a> {
             manner,
             asks_others: *asks_others,
             apart: None,
+            prefix: "",
         }
     }
 }

@@ -115,7 +115,10 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
     let sent = schema::decode::json(&request.body).map_err(hako_error::Error::from)?;
     let mode = decode::validation(request)?;
     let strict = if mode == FieldValidation::Ignore { Vec::new() } else { format.strict_faults(&sent) };
-    let change = sent.value;
+    let mut change = sent.value;
+    if format == Format::Strategic {
+        schema::decode::whole_numbers(&mut change);
+    }
     let writer = Writer::of(request, part);
     let shape = target.row.shape();
     let warnings = Mutex::new(Vec::new());

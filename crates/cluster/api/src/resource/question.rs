@@ -7,6 +7,7 @@ use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::decode;
+use super::metadata;
 use super::ownership::Writer;
 use super::pods;
 use super::target::Target;
@@ -26,10 +27,8 @@ pub(crate) async fn ask(
     Accept::parse_of_object(request.header(header::ACCEPT), true)?;
     let sent = decode::object(request, &target.row)?;
     let mut object = sent.object;
-    if target.row.is_namespaced()
-        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
-    {
-        super::create::place(metadata, target)?;
+    if target.row.is_namespaced() {
+        metadata::place(&mut object, target)?;
     }
     if question == Question::Binding {
         return pods::bind_named(server, request, &target.namespace, object).await;

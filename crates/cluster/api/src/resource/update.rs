@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::apart::{Old, encode_kept};
 use super::convert;
-use super::create::{Stored, place, store_new};
+use super::create::{Stored, store_new};
 use super::decode;
 use super::encoded::head_value;
 use super::metadata::{self, Moment};
@@ -133,6 +133,7 @@ pub(super) async fn attempt(
     }
     admission::mutate(&change, &mut new).await?;
     metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
+    metadata::stay(&mut new, old, target)?;
     let part = PartWrite { name: writer.subresource, now: &hako_kube::time::now() };
     let causes = settle(row, &mut new, old, &part, writer.notes);
     if !causes.is_empty() {
@@ -252,10 +253,10 @@ fn unversioned(target: &Target) -> Failure {
 
 /// What only the server sets stays as it is.
 fn carry(new: &mut Value, old: &Value, target: &Target) -> Outcome<()> {
+    metadata::place(new, target)?;
     let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
         return Err(Failure::bad_request("metadata is no object"));
     };
-    place(metadata, target)?;
     let was = |name: &str| old.get("metadata").and_then(|old| old.get(name));
     for system in ["uid", "generation", "resourceVersion"] {
         match was(system) {

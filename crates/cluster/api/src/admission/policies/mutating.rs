@@ -247,7 +247,7 @@ async fn invoke(
             _ => {}
         }
     }
-    restore(&before, object);
+    restore(change, &before, object);
     turns.invoked(key, before != *object, mutating.is_reinvoked);
     Ok(())
 }

@@ -97,7 +97,7 @@ async fn take(
     let made = matched.back(change, made).await?;
     let mut made =
         fit::admitted(change, made).map_err(|failure| Failure::internal(&failure.status().message))?;
-    restore(object, &mut made);
+    restore(change, object, &mut made);
     let told = json!({
         "configuration": hook.configuration, "webhook": hook.name, "patch": patch, "patchType": "JSONPatch",
     });

@@ -1,6 +1,6 @@
 //! Webhooks as clients and their authors meet them.
 
-use hako_client::{Patch, WriteOptions};
+use hako_client::{Patch, ResourceType, WriteOptions};
 use hako_error::Kind;
 use serde_json::{Value, json};
 
@@ -103,6 +103,11 @@ async fn a_review_says_all_of_the_request() {
         (&request["object"]["data"]["a"], &request["oldObject"]["data"]["a"]),
         (&json!("c"), &json!("b"))
     );
+    let owners = |object: &str| request[object]["metadata"]["managedFields"].clone();
+    assert_eq!(owners("oldObject"), made["metadata"]["managedFields"]);
+    let managers: Vec<_> =
+        owners("object").as_array().unwrap().iter().map(|it| it["manager"].clone()).collect();
+    assert_eq!(managers.len(), 2, "the patch is one more: {managers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +155,7 @@ async fn what_plugins_make_of_a_changed_object_is_made() {
         "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
     }]});
     register_hooks(&world, "Mutating", "m", &[hook(&server, "inject", about_pods)]).await;
-    let pods = world.outside().dynamic(&hako_client::ResourceType::new("", "v1", "pods"), Some("default"));
+    let pods = world.outside().dynamic(&ResourceType::new("", "v1", "pods"), Some("default"));
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "i"}]}});
     let made = pods.create(&pod, &WriteOptions::default()).await.unwrap();
     assert_eq!(made["spec"]["containers"].as_array().unwrap().len(), 2, "it was asked once");
@@ -164,22 +169,103 @@ async fn what_plugins_make_of_a_changed_object_is_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_fixed_a_webhook_does_not_change() {
     let world = World::start().await;
-    let server = HookServer::start(|_, _| {
-        patched(&json!([
-            {"op": "replace", "path": "/metadata/name", "value": "other"},
-            {"op": "replace", "path": "/metadata/namespace", "value": "kube-system"},
-            {"op": "replace", "path": "/metadata/uid", "value": "1"},
-            {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
-            {"op": "add", "path": "/unknown", "value": true},
-        ]))
+    let server = HookServer::start(|_, review| {
+        let data = &review["request"]["object"]["data"];
+        let mut patch = vec![
+            json!({"op": "add", "path": "/metadata/creationTimestamp", "value": "2001-01-01T00:00:00Z"}),
+            json!({"op": "add", "path": "/metadata/generation", "value": 7}),
+            json!({"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}),
+            json!({"op": "add", "path": "/unknown", "value": true}),
+        ];
+        for (member, value) in data.as_object().unwrap() {
+            patch.push(json!({"op": "add", "path": format!("/metadata/{member}"), "value": value}));
+        }
+        patched(&Value::Array(patch))
     })
     .await;
     register_hooks(&world, "Mutating", "m", &[hook(&server, "moves", json!({}))]).await;
-    let made = create(&world, "x", json!({})).await.unwrap();
+    let made = create(&world, "x", json!({"uid": "1"})).await.unwrap();
     let metadata = &made["metadata"];
-    assert_eq!((&metadata["name"], &metadata["namespace"]), (&json!("x"), &json!("default")));
-    assert_eq!(metadata["uid"].as_str().unwrap().len(), 36);
     assert_eq!((&metadata["labels"], made.get("unknown")), (&json!({"a": "b"}), None));
+    assert_eq!((metadata["uid"].as_str().unwrap().len(), metadata.get("generation")), (36, None));
+    assert!(!metadata["creationTimestamp"].as_str().unwrap().starts_with("2001"), "{metadata}");
+    let named = create(&world, "y", json!({"name": "z"})).await.unwrap();
+    assert_eq!(named["metadata"]["name"], "z", "nobody knows it by another name yet");
+    assert_eq!(configmaps(&world).get("y").await.unwrap_err().kind(), Kind::NotFound);
+    configmaps(&world).get("z").await.unwrap();
+    let away = create(&world, "w", json!({"namespace": "kube-system"})).await.unwrap_err();
+    let text = "the namespace of the provided object does not match the namespace sent on the request";
+    assert_eq!((away.kind(), away.to_string()), (Kind::Invalid, text.to_owned()));
+    for (data, code, why) in [
+        (
+            json!({"name": "other"}),
+            Kind::Invalid,
+            "metadata.name: Invalid value: \"other\": field is immutable",
+        ),
+        (
+            json!({"name": ""}),
+            Kind::Invalid,
+            "metadata.name: Required value: name or generateName is required",
+        ),
+        (json!({"uid": "2"}), Kind::Invalid, "metadata.uid: Invalid value: \"2\": field is immutable"),
+        (json!({"namespace": "kube-system"}), Kind::Invalid, text),
+    ] {
+        let patch = Patch::Json(json!([{"op": "add", "path": "/data", "value": data}]));
+        let moved = configmaps(&world).patch("x", None, &patch, &WriteOptions::default()).await.unwrap_err();
+        assert!(moved.kind() == code && moved.to_string().contains(why), "{data}: {moved}");
+    }
+    let patch = Patch::Json(json!([{"op": "add", "path": "/data", "value": {"namespace": "", "uid": ""}}]));
+    let stayed = configmaps(&world).patch("x", None, &patch, &WriteOptions::default()).await.unwrap();
+    assert_eq!(
+        (&stayed["metadata"]["namespace"], &stayed["metadata"]["uid"]),
+        (&json!("default"), &metadata["uid"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_changes_an_object_sees_no_name_that_is_generated_and_who_may_refuse_it_does() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| allowed()).await;
+    register_hooks(&world, "Mutating", "m", &[hook(&server, "changes", json!({}))]).await;
+    register_hooks(&world, "Validating", "v", &[hook(&server, "refuses", json!({}))]).await;
+    let object = json!({"metadata": {"generateName": "x-"}, "data": {}});
+    let made = configmaps(&world).create(&object, &WriteOptions::default()).await.unwrap();
+    let asked: Vec<_> = server.asked().into_iter().map(|asked| asked.review["request"].clone()).collect();
+    let seen = |request: &Value| {
+        ["name", "generateName", "uid", "creationTimestamp"]
+            .map(|name| request["object"]["metadata"].get(name).cloned().unwrap_or_default())
+    };
+    let of = |member: &str| made["metadata"][member].clone();
+    assert_eq!(asked[0].get("name"), None);
+    assert_eq!(seen(&asked[0]), [json!(null), json!("x-"), json!(null), json!(null)]);
+    assert_eq!(asked[1]["name"], of("name"));
+    assert_eq!(seen(&asked[1]), ["name", "generateName", "uid", "creationTimestamp"].map(of));
+    let managers = of("managedFields");
+    assert_eq!(managers[0]["operation"], "Update");
+    assert_eq!(
+        asked.iter().map(|it| &it["object"]["metadata"]["managedFields"]).collect::<Vec<_>>(),
+        [&managers; 2]
+    );
+    let pods = world.outside().dynamic(&ResourceType::new("", "v1", "pods"), Some("default"));
+    let pod = json!({"metadata": {"generateName": "p-"}, "spec": {
+        "priorityClassName": "none", "containers": [{"name": "main", "image": "i"}],
+    }});
+    let refused = pods.create(&pod, &WriteOptions::default()).await.unwrap_err();
+    assert!(refused.to_string().starts_with("pods \"p-\" is forbidden: no PriorityClass"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_made_by_the_name_of_a_path_keeps_it() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, _| {
+        patched(&json!([{"op": "replace", "path": "/metadata/name", "value": "other"}]))
+    })
+    .await;
+    register_hooks(&world, "Mutating", "m", &[hook(&server, "moves", json!({}))]).await;
+    let patch = Patch::Apply { object: configmap("x", json!({})), manager: "me".into(), force: false };
+    let refused = configmaps(&world).patch("x", None, &patch, &WriteOptions::default()).await.unwrap_err();
+    let text = "the name of the object (other) does not match the name on the URL (x)";
+    assert_eq!(refused.to_string(), text);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
