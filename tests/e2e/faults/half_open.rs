@@ -48,7 +48,9 @@ fn half_the_head_of_a_session_is_let_go_of_whoever_holds_it() {
         let before = daemon.descriptors();
         let heads = [
             format!("POST /containers/quiet/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: x\r\n{UPGRADE}"),
-            format!("POST /exec/{exec}/start HTTP/1.1\r\nHost: x\r\n{UPGRADE}Content-Length: 2\r\n"),
+            format!(
+                "POST /exec/{exec}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{UPGRADE}Content-Length: 2\r\n"
+            ),
             // Without its header, so that it is looked at before the parser.
             "POST /containers/quiet/attach?stream=1&stdin=1 HTTP/1.1\r\nHo".to_owned(),
             "POST /exec/".to_owned(),
@@ -70,7 +72,8 @@ fn a_client_that_goes_before_its_session_begins_leaves_no_process() {
         let before = daemon.descriptors();
         let execs: Vec<String> = (0..20).map(|_| made_exec(api, &["cat"])).collect();
         for (number, exec) in execs.iter().enumerate() {
-            let head = format!("POST /exec/{exec}/start HTTP/1.1\r\nHost: x\r\n");
+            let head =
+                format!("POST /exec/{exec}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
             let asks = if number % 2 == 0 { UPGRADE } else { "" };
             drop(begun(api, &format!("{head}{asks}Content-Length: 2\r\n\r\n{{}}")));
         }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures::stream;
 use hako_error::{Error, Kind, Result};
 use hako_image::ImageStore;
-use hako_image::layer::{Limits, apply};
+use hako_image::layer::{Limits, Permits, apply};
 use hako_image::transfer::Stop;
 use hako_names::ImageRef;
 use http::header;
@@ -40,7 +40,8 @@ pub(crate) fn routes() -> Router<DockerState> {
 }
 
 /// What a context may hold.
-pub(crate) const CONTEXT_LIMITS: Limits = Limits { bytes: 64 << 30, entries: 5_000_000 };
+pub(crate) const CONTEXT_LIMITS: Limits =
+    Limits { bytes: 64 << 30, entries: 5_000_000, permits: Permits::ALL };
 
 /// Parameters that would change the result and are not built.
 const REFUSED: [&str; 14] = [

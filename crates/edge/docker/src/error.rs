@@ -45,6 +45,11 @@ pub(crate) fn message(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "message": text }))).into_response()
 }
 
+/// What is not of this API at all.
+pub(crate) fn no_page() -> Response {
+    message(StatusCode::NOT_FOUND, "page not found")
+}
+
 /// An input that cannot be accepted.
 pub(crate) fn invalid(text: impl Into<String>) -> Failure {
     Failure(Error::new(Kind::Invalid, text))

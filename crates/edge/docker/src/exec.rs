@@ -3,8 +3,7 @@
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::client::Hijack;
-use crate::container::body::JsonBody;
-use crate::container::body::timely;
+use crate::container::body::{JsonBody, check_type, timely, typed};
 use crate::detach::Keys;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::events::Log;
@@ -197,10 +196,10 @@ struct Start {
     console_size: Option<[u16; 2]>,
 }
 
-fn read(body: &[u8]) -> serde_json::Result<Start> {
-    let mut body = serde_json::from_slice(body)?;
+fn read(body: &[u8]) -> Result<Start, Failure> {
+    let mut body = serde_json::from_slice(body).map_err(|error| invalid(format!("invalid JSON: {error}")))?;
     crate::names::spell(&mut body);
-    serde_json::from_value(body)
+    typed(body).map_err(|error| invalid(format!("invalid JSON: {error}")))
 }
 
 pub(crate) async fn start(
@@ -209,6 +208,7 @@ pub(crate) async fn start(
     version: ApiVersion,
     mut request: Request,
 ) -> Answer {
+    check_type(request.headers(), request.body())?;
     let record = find(&state, &id)?;
     let connection = Hijack::asked(&state, &mut request)?;
     let body = timely(axum::body::to_bytes(request.into_body(), MAX_BODY))
@@ -216,7 +216,7 @@ pub(crate) async fn start(
         .map_err(|error| invalid(format!("body: {error}")))?;
     let wanted: Start = match body.is_empty() {
         true => Start::default(),
-        false => read(&body).map_err(|error| invalid(format!("body: {error}")))?,
+        false => read(&body)?,
     };
     if !matches!(*record.progress.lock(), Progress::Made) {
         return Err(Failure(Error::new(

@@ -27,6 +27,7 @@ mod hijack;
 mod human;
 mod image;
 mod info;
+mod named;
 mod names;
 mod network;
 mod params;

@@ -4,7 +4,7 @@
 //! Invariant: a secret is neither kept nor logged; it lives as long as the request that brought it.
 
 use crate::DockerState;
-use crate::container::body::JsonBody;
+use crate::container::body::AnyBody;
 use crate::error::{Answer, Failure, invalid};
 use axum::Json;
 use axum::Router;
@@ -185,7 +185,7 @@ fn host(address: &str) -> &str {
 }
 
 /// `POST /auth`: whether a registry accepts these credentials.
-pub(crate) async fn auth(State(state): State<DockerState>, JsonBody(auth): JsonBody<AuthConfig>) -> Answer {
+pub(crate) async fn auth(State(state): State<DockerState>, AnyBody(auth): AnyBody<AuthConfig>) -> Answer {
     let host = host(&auth.serveraddress).to_owned();
     let client = RemoteClient::new(&host, options(&state, &host, auth.into()))?;
     match client.ping().await.map_err(Error::from) {

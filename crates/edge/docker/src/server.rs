@@ -3,7 +3,7 @@
 use crate::api::{ApiVersion, NEWEST, OLDEST};
 use crate::clean::elsewhere;
 use crate::client::Client;
-use crate::error::{Answer, message, unimplemented};
+use crate::error::{Answer, message, no_page, unimplemented};
 use crate::hijack::{Gate, LONGEST};
 use crate::params::Params;
 use crate::record::Recorder;
@@ -14,7 +14,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use hako_error::{Error, Kind, Result};
-use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Request, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -122,6 +122,9 @@ async fn answer(face: Face, mut request: Request<Body>) -> Response {
     if let Some(response) = elsewhere(request.uri(), request.extensions().get()) {
         return response;
     }
+    if let Some(text) = host_fault(&request) {
+        return (StatusCode::BAD_REQUEST, format!("400 Bad Request: {text}")).into_response();
+    }
     let mut response = match strip_version(&mut request) {
         Err(text) => message(StatusCode::BAD_REQUEST, &text),
         Ok(()) => {
@@ -138,6 +141,15 @@ async fn answer(face: Face, mut request: Request<Body>) -> Response {
     headers.insert("ostype", HeaderValue::from_static("linux"));
     headers.insert(header::SERVER, face.server);
     response
+}
+
+/// HTTP/1.1 has one `Host`: RFC 9112, 3.2. In Go's words.
+fn host_fault(request: &Request<Body>) -> Option<&'static str> {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => Some("missing required Host header"),
+        0 | 1 => None,
+        _ => Some("too many Host headers"),
+    }
 }
 
 async fn routed(router: Router, request: Request<Body>) -> Response {
@@ -256,9 +268,8 @@ async fn no_manager() -> Response {
     message(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// What is not of this API at all.
 async fn unknown() -> Response {
-    message(StatusCode::NOT_FOUND, "page not found")
+    no_page()
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use crate::container::body::JsonBody;
 use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
+use crate::named::Named;
 use crate::params::Params;
 use crate::{DockerState, sizes};
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get};
 use hako_container::Volume;
 use hako_error::Kind;
 use http::StatusCode;
@@ -20,9 +21,14 @@ use std::collections::BTreeMap;
 pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
         .route("/volumes", get(list))
-        .route("/volumes/create", post(create))
-        .route("/volumes/prune", post(prune))
-        .route("/volumes/{name}", get(inspect).delete(remove))
+        .route("/volumes/create", one().post(create))
+        .route("/volumes/prune", one().post(prune))
+        .route("/volumes/{name}", one())
+}
+
+/// One volume, whatever its name.
+fn one() -> MethodRouter<DockerState> {
+    get(inspect).delete(remove)
 }
 
 pub(crate) fn json(volume: &Volume) -> Value {
@@ -90,15 +96,11 @@ pub(crate) fn check_options(options: &BTreeMap<String, String>) -> Result<(), Fa
     Ok(())
 }
 
-pub(crate) async fn inspect(State(state): State<DockerState>, Path(name): Path<String>) -> Answer {
+pub(crate) async fn inspect(State(state): State<DockerState>, Named(name): Named) -> Answer {
     Ok(Json(json(&state.engine.volume(&name)?)).into_response())
 }
 
-pub(crate) async fn remove(
-    State(state): State<DockerState>,
-    Path(name): Path<String>,
-    params: Params,
-) -> Answer {
+pub(crate) async fn remove(State(state): State<DockerState>, Named(name): Named, params: Params) -> Answer {
     match state.engine.remove_volume(&name) {
         Err(error) if error.is_not_found() && params.flag("force") => {}
         result => result?,

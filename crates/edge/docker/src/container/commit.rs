@@ -1,12 +1,13 @@
 //! `POST /commit`: what a container changed becomes a layer on top of its image.
 
+use super::body::{check_type, timely};
 use crate::DockerState;
 use crate::error::{Answer, Failure, blocking, invalid};
 use crate::image::{changes, target};
 use crate::params::Params;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::response::IntoResponse;
 use hako_container::{Container, ContainerEngine, Resolved, snapshot_key};
 use hako_image::layer::DiffOptions;
@@ -18,8 +19,10 @@ use serde_json::{Map, Value, json};
 const DOCKERS: [&str; 3] = ["Healthcheck", "Shell", "OnBuild"];
 
 /// The container stands still while its files are read, unless `pause` is false.
-pub(crate) async fn commit(State(state): State<DockerState>, params: Params, body: Bytes) -> Answer {
-    let body = body_config(&body)?;
+pub(crate) async fn commit(State(state): State<DockerState>, params: Params, request: Request) -> Answer {
+    check_type(request.headers(), request.body())?;
+    let body = timely(Bytes::from_request(request, &state)).await?;
+    let body = body_config(&body.map_err(|error| invalid(format!("request body: {error}")))?)?;
     let name = params.get("container").ok_or_else(|| invalid("container is missing"))?;
     let id = state.engine.resolve(name).await?;
     let container = state.engine.container(&id).await?;

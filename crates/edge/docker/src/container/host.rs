@@ -1,9 +1,12 @@
 //! The fields of a create request that are read.
 
 use super::health::Check;
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// `ContainerConfig` with its `HostConfig` and `NetworkingConfig`. Absent and null are the same.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -34,11 +37,36 @@ pub(crate) struct CreateRequest {
 }
 
 /// A list of words, or one word.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 pub(crate) enum Words {
     List(Vec<String>),
     One(String),
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+/// By hand, so that an error says which word is none.
+#[derive(Debug)]
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Words, E> {
+        Ok(Words::One(word.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Words, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Words::List)
+    }
 }
 
 impl Words {

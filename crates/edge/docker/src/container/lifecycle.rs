@@ -1,12 +1,13 @@
 //! Starting, ending, waiting, removing.
 
-use super::body::JsonBody;
+use super::body::{JsonBody, typed};
 use super::create::{refuse, refuse_changes, resources, restart_policy};
 use super::host::HostConfig;
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, invalid, unimplemented};
 use crate::events::note;
+use crate::named::Named;
 use crate::params::Params;
 use axum::Json;
 use axum::body::Body;
@@ -181,8 +182,7 @@ pub(crate) async fn update(
     refuse(&json!({ "HostConfig": body }))?;
     refuse_changes(&body, &super::inspect::host(&state, &id).await?)?;
     let changes_ports = body.get("PortBindings").is_some_and(|ports| !ports.is_null());
-    let mut host: HostConfig =
-        serde_json::from_value(body).map_err(|error| invalid(format!("update: {error}")))?;
+    let mut host: HostConfig = typed(body).map_err(|error| invalid(format!("update: {error}")))?;
     super::create::check_update(&host, &state.engine.container(&id).await?.spec.resources)?;
     let warnings = super::create::settle(|feature| state.engine.has(feature), &mut host, version)?;
     // Ours, beside Docker's fields: ports of a container that exists, also while it runs.
@@ -235,11 +235,7 @@ pub(crate) async fn wait(
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
 }
 
-pub(crate) async fn remove(
-    State(state): State<DockerState>,
-    Path(name): Path<String>,
-    params: Params,
-) -> Answer {
+pub(crate) async fn remove(State(state): State<DockerState>, Named(name): Named, params: Params) -> Answer {
     if params.flag("link") {
         return Err(unimplemented("links are unimplemented"));
     }

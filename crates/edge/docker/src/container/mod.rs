@@ -23,9 +23,9 @@ use axum::routing::{any, delete, get, post, put};
 /// The routes of this module.
 pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
-        .route("/containers/create", post(create::create))
-        .route("/containers/json", get(list::list))
-        .route("/containers/prune", post(lifecycle::prune))
+        .route("/containers/create", post(create::create).delete(lifecycle::remove))
+        .route("/containers/json", get(list::list).delete(lifecycle::remove))
+        .route("/containers/prune", post(lifecycle::prune).delete(lifecycle::remove))
         .route("/containers/{id}", delete(lifecycle::remove))
         .route("/containers/{id}/json", get(inspect::inspect))
         .route("/containers/{id}/start", post(lifecycle::start))

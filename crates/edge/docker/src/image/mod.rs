@@ -24,12 +24,13 @@ pub(crate) use prune::prune;
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::client::{Client, answered, until_gone};
-use crate::error::{Answer, Failure, blocking, invalid, unimplemented};
+use crate::error::{Answer, Failure, blocking, invalid, no_page};
+use crate::named::Named;
 use crate::params::Params;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -48,19 +49,19 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 /// The routes of this module.
 pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
-        .route("/images/json", get(list))
-        .route("/images/create", post(create).layer(from_fn(until_gone)))
-        .route("/images/load", post(load).layer(from_fn(until_gone)))
-        .route("/images/get", get(save_many))
-        .route("/images/prune", post(prune))
-        .route("/images/search", get(search::search))
+        .route("/images/json", get(list).delete(remove::named))
+        .route("/images/create", post(create).layer(from_fn(until_gone)).delete(remove::named))
+        .route("/images/load", post(load).layer(from_fn(until_gone)).delete(remove::named))
+        .route("/images/get", get(save_many).delete(remove::named))
+        .route("/images/prune", post(prune).delete(remove::named))
+        .route("/images/search", get(search::search).delete(remove::named))
         .route("/images/{*rest}", any(named))
 }
 
 /// `/images/NAME/json`, `/images/NAME/tag`, `/images/NAME/history`, `DELETE /images/NAME`.
 pub(crate) async fn named(
     State(state): State<DockerState>,
-    Path(rest): Path<String>,
+    Named(rest): Named,
     version: ApiVersion,
     params: Params,
     request: Request,
@@ -76,7 +77,7 @@ pub(crate) async fn named(
             let client = request.extensions().get::<Client>().cloned();
             Ok(answered(client, push::push(&state, name, &params, request.headers())).await)
         }
-        (method, _) => Err(unimplemented(format!("{method} /images/{rest} is unimplemented"))),
+        _ => Ok(no_page()),
     }
 }
 

@@ -3,12 +3,19 @@
 use super::find;
 use crate::DockerState;
 use crate::error::{Answer, blocking, message, unimplemented};
+use crate::named::Named;
 use crate::params::Params;
 use axum::Json;
+use axum::extract::State;
 use axum::response::IntoResponse;
 use hako_container::{ContainerEngine, Filter};
 use http::StatusCode;
 use serde_json::{Value, json};
+
+/// One whose name is a path of its own with other methods.
+pub(super) async fn named(State(state): State<DockerState>, Named(name): Named, params: Params) -> Answer {
+    remove(&state, &name, &params).await
+}
 
 /// Removes a name; the image goes with its last one, unless a container has it.
 pub(super) async fn remove(state: &DockerState, name: &str, params: &Params) -> Answer {

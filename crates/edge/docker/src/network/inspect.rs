@@ -3,14 +3,15 @@
 use super::{Known, find, id, mode};
 use crate::DockerState;
 use crate::error::{Answer, Failure};
+use crate::named::Named;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use hako_container::{ContainerEngine, Filter, NetworkMode, NetworkSpec, Place, Sandbox};
 use hako_network::{Endpoint, EndpointAddress, Ipam};
 use serde_json::{Map, Value, json};
 
-pub(super) async fn inspect(State(state): State<DockerState>, Path(wanted): Path<String>) -> Answer {
+pub(super) async fn inspect(State(state): State<DockerState>, Named(wanted): Named) -> Answer {
     let net = find(&state, &wanted).await?;
     let members = members(&state, &net).await?;
     Ok(Json(json(&net, members)).into_response())

@@ -15,7 +15,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use hako_container::{ContainerEngine, Filter, NetworkMode, NetworkSpec, Sandbox};
 use hako_error::{Error, Kind};
 use serde_json::Value;
@@ -25,11 +25,16 @@ use std::collections::{BTreeMap, HashSet};
 pub(crate) fn routes() -> Router<DockerState> {
     Router::new()
         .route("/networks", get(list))
-        .route("/networks/create", post(create::create))
-        .route("/networks/prune", post(remove::prune))
-        .route("/networks/{id}", get(inspect::inspect).delete(remove::remove))
+        .route("/networks/create", one().post(create::create))
+        .route("/networks/prune", one().post(remove::prune))
+        .route("/networks/{id}", one())
         .route("/networks/{id}/connect", post(connect::connect))
         .route("/networks/{id}/disconnect", post(connect::disconnect))
+}
+
+/// One network, whatever its name.
+fn one() -> MethodRouter<DockerState> {
+    get(inspect::inspect).delete(remove::remove)
 }
 
 /// A network as this face knows it.

@@ -3,9 +3,10 @@
 use super::{Known, all, find, used};
 use crate::DockerState;
 use crate::error::{Answer, Failure};
+use crate::named::Named;
 use crate::params::Params;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use hako_error::{Error, Kind};
 use http::StatusCode;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The networks that are always there stay.
-pub(super) async fn remove(State(state): State<DockerState>, Path(wanted): Path<String>) -> Answer {
+pub(super) async fn remove(State(state): State<DockerState>, Named(wanted): Named) -> Answer {
     match find(&state, &wanted).await? {
         Known::Kept(net) => {
             state.engine.remove_network(&net.id).await?;

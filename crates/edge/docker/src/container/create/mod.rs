@@ -19,7 +19,7 @@ pub(crate) use limits::settle;
 pub(crate) use network::{everywhere, ports};
 pub(crate) use resources::{check_update, resources, shown};
 
-use super::body::{JsonBody, check_object};
+use super::body::{JsonBody, check_object, typed};
 use super::health::{Check, HEALTH};
 use super::host::{CreateRequest, Words};
 use super::{IMAGE, REQUEST};
@@ -51,7 +51,8 @@ pub(crate) async fn create(
     let mut request: CreateRequest = objects
         .iter()
         .try_for_each(|name| check_object(name, &body[*name]))
-        .and_then(|()| serde_json::from_value(body.clone()))
+        .map_err(|error| error.to_string())
+        .and_then(|()| typed(body.clone()).map_err(|error| error.to_string()))
         .map_err(|error| invalid(format!("container config: {error}")))?;
     if request.image.is_empty() {
         return Err(invalid("no image given: name one in Image"));
