@@ -39,7 +39,7 @@ use crate::auth::Identity;
 pub(crate) use answer::{Answer, Failure, Outcome};
 pub(crate) use info::{Info, ResourceInfo, is_watch_path};
 pub(crate) use long::{LongPlace, LongPlaces};
-pub(crate) use negotiate::{Accept, Encoding, Form, RowObject, first_of};
+pub(crate) use negotiate::{Accept, Encoding, Form, Meta, RowObject, Rows, first_of};
 pub(crate) use pieces::{Piece, Pieces, SHARED_BYTES, json_pieces, protobuf_pieces};
 pub(crate) use protobuf::in_protobuf;
 pub(crate) use query::Query;
@@ -107,7 +107,7 @@ impl Request {
     pub(crate) fn accept_of(&self, has_protobuf: bool) -> Result<Accept, Failure> {
         let mut accept = Accept::parse(self.header(http::header::ACCEPT), has_protobuf)?;
         if let Form::Table(rows) = &mut accept.form {
-            *rows = RowObject::parse(self.query.text("includeObject"))?;
+            rows.object = RowObject::parse(self.query.text("includeObject"))?;
         }
         Ok(accept)
     }

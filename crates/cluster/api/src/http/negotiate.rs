@@ -10,9 +10,42 @@ pub(crate) enum Form {
     /// As they are.
     Object,
     /// A table of cells, as `kubectl get` prints them.
-    Table(RowObject),
+    Table(Rows),
     /// Metadata only.
-    Metadata,
+    Metadata(Meta),
+}
+
+/// What a table is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Rows {
+    pub object: RowObject,
+    pub version: Meta,
+}
+
+/// The versions of `meta.k8s.io`, which differ in their names alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Meta {
+    #[default]
+    V1,
+    V1Beta1,
+}
+
+impl Meta {
+    fn parse(group: &str, version: &str) -> Option<Self> {
+        match (group, version) {
+            ("meta.k8s.io", "v1") => Some(Self::V1),
+            ("meta.k8s.io", "v1beta1") => Some(Self::V1Beta1),
+            _ => None,
+        }
+    }
+
+    /// What objects of it write as `apiVersion`.
+    pub(crate) const fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
 }
 
 /// What a table's row carries of its object besides the cells.
@@ -152,7 +185,7 @@ impl<'h> Range<'h> {
 
     fn serve(&self, has_protobuf: bool) -> Option<Accept> {
         match self.media {
-            "application/json" | "application/*" | "*/*" | "text/plain" => self.serve_json(),
+            "application/json" | "application/*" | "*/*" => self.serve_json(),
             yaml::MEDIA_TYPE => Some(Accept { encoding: Encoding::Yaml, ..self.serve_json()? }),
             protobuf::MEDIA_TYPE => self.serve_protobuf(has_protobuf),
             _ => None,
@@ -160,13 +193,13 @@ impl<'h> Range<'h> {
     }
 
     fn serve_json(&self) -> Option<Accept> {
-        let form = match (self.wanted, self.group, self.version) {
-            ("", ..) => Form::Object,
-            ("Table", "meta.k8s.io", "v1" | "v1beta1") => Form::Table(RowObject::default()),
-            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
-                Form::Metadata
-            }
-            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => {
+        let form = match (self.wanted, Meta::parse(self.group, self.version)) {
+            ("", _) => Form::Object,
+            ("Table", Some(version)) => Form::Table(Rows { version, ..Rows::default() }),
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", Some(version)) => Form::Metadata(version),
+            ("APIGroupDiscoveryList", None)
+                if (self.group, self.version) == ("apidiscovery.k8s.io", "v2") =>
+            {
                 return Some(Accept { is_discovery: true, ..JSON });
             }
             _ => return None,
@@ -179,9 +212,9 @@ impl<'h> Range<'h> {
         if (self.wanted, self.group, self.version) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") {
             return Some(Accept { encoding: Encoding::Protobuf, is_discovery: true, ..JSON });
         }
-        let form = match (self.wanted, self.group, self.version) {
-            ("", ..) if has_protobuf => Form::Object,
-            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => Form::Metadata,
+        let form = match (self.wanted, Meta::parse(self.group, self.version)) {
+            ("", _) if has_protobuf => Form::Object,
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", Some(version)) => Form::Metadata(version),
             _ => return None,
         };
         Some(Accept { form, encoding: Encoding::Protobuf, is_discovery: false })
@@ -200,13 +233,15 @@ mod tests {
     fn the_first_form_that_can_be_served_wins() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;\
                        g=meta.k8s.io,application/json";
-        assert_eq!(accept(kubectl).form, Form::Table(RowObject::Metadata));
+        assert_eq!(accept(kubectl).form, Form::Table(Rows::default()));
         assert_eq!(accept(""), JSON);
         assert_eq!(accept("application/cbor,application/json"), JSON);
         let yaml = Accept { encoding: Encoding::Yaml, ..JSON };
         assert_eq!(accept("application/yaml,application/json"), yaml);
         assert_eq!(accept("*/*,application/yaml"), yaml);
         assert_eq!(accept("application/json,application/yaml"), JSON);
+        let former = accept("application/json;as=Table;v=v1beta1;g=meta.k8s.io");
+        assert_eq!(former.form, Form::Table(Rows { version: Meta::V1Beta1, ..Rows::default() }));
         let aggregated =
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         let of_discovery = |header: &str| Accept::parse_of_discovery(header).unwrap();
@@ -277,7 +312,9 @@ mod tests {
         assert_eq!((refused.status().code, refused.status().reason.as_str()), (406, "NotAcceptable"));
         let metadata = format!("{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
         let accept = parse(&metadata).unwrap();
-        assert_eq!((accept.form, accept.encoding), (Form::Metadata, Encoding::Protobuf));
-        assert!(Accept::parse(&format!("{protobuf};as=Table;g=meta.k8s.io;v=v1"), true).is_err());
+        assert_eq!((accept.form, accept.encoding), (Form::Metadata(Meta::V1), Encoding::Protobuf));
+        for header in [&format!("{protobuf};as=Table;g=meta.k8s.io;v=v1"), "text/plain", "text/*"] {
+            assert_eq!(Accept::parse(header, true).unwrap_err().status().code, 406, "{header}");
+        }
     }
 }

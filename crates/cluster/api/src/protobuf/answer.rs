@@ -11,7 +11,6 @@ use super::{EncodeError, MAGIC, encode};
 
 /// Encoding and type of the content, which are empty.
 const END: &[u8] = &[0x1a, 0, 0x22, 0];
-const META: &str = "meta.k8s.io/v1";
 const PARTIAL: &str = "PartialObjectMetadata";
 
 /// A kind that has a message.
@@ -30,8 +29,8 @@ impl Typed {
     }
 
     /// The metadata of objects of any kind.
-    pub(crate) fn partial() -> Self {
-        Self { api_version: META.to_owned(), kind: PARTIAL.to_owned(), message: fields::PARTIAL }
+    pub(crate) fn partial(api_version: &str) -> Self {
+        Self { api_version: api_version.to_owned(), kind: PARTIAL.to_owned(), message: fields::PARTIAL }
     }
 
     /// The object with its envelope.

@@ -53,7 +53,7 @@ pub(super) async fn all_shown(
             read.map_err(|error| failed(row, &format!("a stored object is damaged: {error}")))
         };
         let objects: Vec<Value> = now.iter().map(decode).collect::<Outcome<_>>()?;
-        let converted = converted(server, row, converter, row.api_version(), objects).await?;
+        let converted = converted(server, converter, row.api_version(), objects).await?;
         for (place, object) in now.iter().zip(converted) {
             let entry = Entry { value: bytes_of(&object)?, ..Entry::clone(&entries[*place]) };
             entries[*place] = Arc::new(entry);
@@ -111,7 +111,7 @@ pub(super) async fn encode_kept(server: &Inner, row: &Served, object: &mut Value
     if let (Some(converter), Some(kept)) =
         (strategy.converter(), kept.filter(|kept| kept != row.api_version()))
     {
-        let mut all = converted(server, row, converter, &kept, vec![object.clone()]).await?;
+        let mut all = converted(server, converter, &kept, vec![object.clone()]).await?;
         *object = all.pop().ok_or_else(|| failed(row, "it returned nothing"))?;
         // Others are shown it as it is kept.
         if let Some(kept) = strategy.in_version(&kept) {
@@ -131,7 +131,7 @@ pub(super) async fn across(
     mut objects: Vec<Value>,
 ) -> Outcome<Vec<Value>> {
     match from.converter() {
-        Some(converter) => objects = converted(server, row, converter, wanted, objects).await?,
+        Some(converter) => objects = converted(server, converter, wanted, objects).await?,
         None => objects.iter_mut().for_each(|object| from.write_stored(object)),
     }
     objects.iter_mut().for_each(|object| to.read_stored(object));
@@ -152,9 +152,9 @@ fn api_version_of(stored: &[u8]) -> &str {
     std::str::from_utf8(&rest[..end]).unwrap_or("")
 }
 
+/// What a webhook makes of objects, of which failures name the version that they are in.
 async fn converted(
     server: &Inner,
-    row: &Served,
     converter: &Converter,
     wanted: &str,
     objects: Vec<Value>,
@@ -171,16 +171,20 @@ async fn converted(
     let answer = server.webhooks.post(&converter.config, Bytes::from(review.to_string()), TIME).await;
     let made = match answer {
         Ok(answer) => taken(&answer, form, &uid, &objects, wanted),
-        Err(error) => Err((Unconverted::NotAnswered, error.to_string())),
+        Err(error) => Err((Unconverted::NotAnswered, format!("failed: {error}"))),
     };
     server.conversion_counts.asked(made.as_ref().err().map(|(kind, _)| *kind), began.elapsed());
-    made.map_err(|(_, why)| failed(row, &why))
+    made.map_err(|(_, why)| {
+        let text = |name: &str| objects.first().and_then(|it| it[name].as_str()).unwrap_or("");
+        let text = format!("conversion webhook for {}, Kind={} {why}", text("apiVersion"), text("kind"));
+        Error::new(Kind::Internal, text).into()
+    })
 }
 
 /// What a webhook's answer to the review with that identity makes of objects.
 ///
 /// # Errors
-/// Why it is no answer, in words.
+/// Why it is no answer, in words that follow upon the name of the webhook.
 pub fn answered(answer: &[u8], uid: &str, objects: &[Value], wanted: &str) -> Result<Vec<Value>, String> {
     taken(answer, ReviewForm::V1, uid, objects, wanted).map_err(|(_, why)| why)
 }
@@ -193,16 +197,19 @@ fn taken(
     objects: &[Value],
     wanted: &str,
 ) -> Result<Vec<Value>, (Unconverted, String)> {
-    let malformed = |why: String| (Unconverted::Malformed, why);
+    let malformed = |why: String| (Unconverted::Malformed, format!("failed: {why}"));
     let answer: Value = serde_json::from_slice(answer).map_err(|error| malformed(error.to_string()))?;
     let made = read(answer, form, uid).map_err(malformed)?;
     if made.len() != objects.len() {
         let kind = if made.is_empty() { Unconverted::NoObjects } else { Unconverted::TooFew };
-        return Err((kind, format!("webhook returned {} objects, expected {}", made.len(), objects.len())));
+        return Err((kind, format!("returned {} objects, expected {}", made.len(), objects.len())));
     }
     let checked = made.into_iter().zip(objects).enumerate().map(|(place, (made, sent))| {
         settled(made, sent, wanted).map_err(|why| {
-            let text = format!("webhook returned invalid converted object at index {place}: {why}");
+            let text = match objects.len() {
+                1 => format!("returned invalid object: {why}"),
+                _ => format!("returned invalid converted object at index {place}: {why}"),
+            };
             (Unconverted::InvalidObject, text)
         })
     });
@@ -242,20 +249,22 @@ fn read(mut answer: Value, form: ReviewForm, uid: &str) -> Result<Vec<Value>, St
 
 /// A converted object, with what of its metadata is not the webhook's.
 fn settled(mut made: Value, sent: &Value, wanted: &str) -> Result<Value, String> {
-    let (version, kind) = (&made["apiVersion"], &made["kind"]);
+    fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
+        object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    }
+    let version = text(&made, "/apiVersion");
     if version != wanted {
-        return Err(format!(
-            "invalid groupVersion (expected {wanted}, received {})",
-            version.as_str().unwrap_or("")
-        ));
+        return Err(format!("invalid groupVersion (expected {wanted}, received {version})"));
     }
-    if *kind != sent["kind"] {
-        return Err(format!("invalid kind (expected {}, received {kind})", sent["kind"]));
+    let (kind, was) = (text(&made, "/kind"), text(sent, "/kind"));
+    if kind != was {
+        return Err(format!("invalid kind (expected {was}, received {kind})"));
     }
-    for name in ["name", "namespace", "uid"] {
-        let (is, was) = (&made["metadata"][name], &sent["metadata"][name]);
-        if is != was && !(is.is_null() && was == "") {
-            return Err(format!("must have the same {name}: {is} != {was}"));
+    for (name, pointer) in [("name", "name"), ("namespace", "namespace"), ("UID", "uid")] {
+        let pointer = format!("/metadata/{pointer}");
+        let (is, was) = (text(&made, &pointer), text(sent, &pointer));
+        if is != was {
+            return Err(format!("must have the same {name}: {was} != {is}"));
         }
     }
     let mut metadata = sent["metadata"].clone();

@@ -143,7 +143,8 @@ impl View {
                 let metadata = json!({"resourceVersion": revision.0.to_string()});
                 render::table(&self.row, rows, &[object], metadata, self.with_columns)
             }
-            _ => render::partial(&object),
+            Form::Metadata(version) => render::partial(&object, version),
+            Form::Object => object,
         }
     }
 }
@@ -176,7 +177,7 @@ pub(super) fn line(encoding: Encoding, told: &str, object: &Value) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::RowObject;
+    use crate::http::{Meta, RowObject, Rows};
     use crate::kinds;
     use hako_store::{Entry, EventKind};
 
@@ -197,8 +198,15 @@ mod tests {
     fn watchers_of_one_form_share_a_frame_and_those_of_another_have_their_own() {
         let cache = FrameCache::default();
         let row = kinds::by_kind("", "v1", "Secret").unwrap();
-        let forms =
-            [Form::Object, Form::Metadata, Form::Table(RowObject::None), Form::Table(RowObject::Object)];
+        let table = |object: RowObject, version: Meta| Form::Table(Rows { object, version });
+        let forms = [
+            Form::Object,
+            Form::Metadata(Meta::V1),
+            Form::Metadata(Meta::V1Beta1),
+            table(RowObject::None, Meta::V1),
+            table(RowObject::Object, Meta::V1),
+            table(RowObject::Object, Meta::V1Beta1),
+        ];
         let mut seen = Vec::new();
         for form in forms {
             let (json, protobuf) = (Encoding::Json, Encoding::Protobuf);

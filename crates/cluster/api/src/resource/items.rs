@@ -57,11 +57,13 @@ pub(super) fn before_items(row: &Served, form: Form, head: &ListHead) -> String 
             row.list_kind,
             row.api_version()
         ),
-        Form::Metadata => format!(
-            r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"items":["#
+        Form::Metadata(version) => format!(
+            r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{}","metadata":{metadata},"items":["#,
+            version.api_version()
         ),
-        Form::Table(_) => format!(
-            r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"columnDefinitions":{},"rows":["#,
+        Form::Table(rows) => format!(
+            r#"{{"kind":"Table","apiVersion":"{}","metadata":{metadata},"columnDefinitions":{},"rows":["#,
+            rows.version.api_version(),
             json!(render::columns(row))
         ),
     }
@@ -74,7 +76,9 @@ impl Items {
                 let rest = write_shared(out, &self.row, &entry.value, entry.modified);
                 return Ok(rest.map_or(Piece::Written, Piece::Shared));
             }
-            Form::Metadata => render::partial(&decode_at(&self.row, &entry.value, entry.modified)?),
+            Form::Metadata(version) => {
+                render::partial(&decode_at(&self.row, &entry.value, entry.modified)?, version)
+            }
             Form::Table(rows) => {
                 let object = decode_at(&self.row, &entry.value, entry.modified)?;
                 render::table_row(&self.row, rows, object, self.now)
@@ -114,7 +118,7 @@ impl Pieces for Items {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::RowObject;
+    use crate::http::{Meta, RowObject, Rows};
     use crate::kinds;
     use crate::resource::encode_stored;
     use bytes::Bytes;
@@ -162,9 +166,10 @@ mod tests {
                 (&objects["kind"], &objects["metadata"]),
                 (&json!("ConfigMapList"), &json!({"resourceVersion": "9"}))
             );
-            let partial = value(Form::Metadata, entries(count, 100)).await;
+            let partial = value(Form::Metadata(Meta::V1), entries(count, 100)).await;
             assert_eq!(partial["kind"], "PartialObjectMetadataList");
-            let table = value(Form::Table(RowObject::Object), entries(count, 100)).await;
+            let rows = Rows { object: RowObject::Object, version: Meta::V1 };
+            let table = value(Form::Table(rows), entries(count, 100)).await;
             assert_eq!(table["columnDefinitions"][0]["name"], "Name");
             for (list, field) in [(&objects, "items"), (&partial, "items"), (&table, "rows")] {
                 assert_eq!(list[field].as_array().unwrap().len() as u64, count);

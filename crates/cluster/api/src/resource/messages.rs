@@ -40,7 +40,7 @@ enum Stage {
 /// The kind of an object in this form.
 pub(super) fn typed(row: &Served, form: Form) -> Outcome<Typed> {
     let typed = match form {
-        Form::Metadata => Some(Typed::partial()),
+        Form::Metadata(version) => Some(Typed::partial(version.api_version())),
         _ => Typed::of(row.api_version(), &row.kind),
     };
     typed.ok_or_else(|| {

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::encoded::{decode_at, written};
-use crate::http::{Answer, Form, Outcome, RowObject, answer};
+use crate::http::{Answer, Form, Meta, Outcome, RowObject, Rows, answer};
 use crate::kinds::Served;
 
 /// One object.
 pub(super) fn object(row: &Served, form: Form, code: StatusCode, stored: &[u8], at: Revision) -> Outcome {
     let body = match form {
         Form::Object => written(row, stored, at),
-        Form::Metadata => to_bytes(&partial(&decode_at(row, stored, at)?)),
+        Form::Metadata(version) => to_bytes(&partial(&decode_at(row, stored, at)?, version)),
         Form::Table(rows) => {
             let object = decode_at(row, stored, at)?;
             let version = at.0.to_string();
@@ -28,7 +28,7 @@ pub(super) fn object(row: &Served, form: Form, code: StatusCode, stored: &[u8], 
 pub(super) fn value(row: &Served, form: Form, code: StatusCode, object: &Value) -> Answer {
     match form {
         Form::Object => answer::json(code, object),
-        Form::Metadata => answer::json(code, &partial(object)),
+        Form::Metadata(version) => answer::json(code, &partial(object, version)),
         Form::Table(rows) => {
             answer::json(code, &table(row, rows, std::slice::from_ref(object), json!({}), true))
         }
@@ -56,9 +56,9 @@ impl ListHead {
 }
 
 /// The metadata of an object as an object of its own.
-pub(super) fn partial(object: &Value) -> Value {
+pub(super) fn partial(object: &Value, version: Meta) -> Value {
     json!({
-        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata", "apiVersion": version.api_version(),
         "metadata": object.get("metadata"),
     })
 }
@@ -66,16 +66,17 @@ pub(super) fn partial(object: &Value) -> Value {
 /// A table of objects.
 pub(super) fn table(
     row: &Served,
-    rows: RowObject,
+    rows: Rows,
     objects: &[Value],
     metadata: Value,
     with_columns: bool,
 ) -> Value {
     let now = Timestamp::now();
+    let version = rows.version.api_version();
     let rows: Vec<Value> = objects.iter().map(|object| table_row(row, rows, object.clone(), now)).collect();
     let columns = if with_columns { columns(row) } else { Vec::new() };
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+        "kind": "Table", "apiVersion": version, "metadata": metadata,
         "columnDefinitions": columns, "rows": rows,
     })
 }
@@ -92,11 +93,11 @@ pub(super) fn columns(row: &Served) -> Vec<Value> {
 }
 
 /// One object as a table's row.
-pub(super) fn table_row(row: &Served, rows: RowObject, object: Value, now: Timestamp) -> Value {
+pub(super) fn table_row(row: &Served, rows: Rows, object: Value, now: Timestamp) -> Value {
     let cells = row.cells(&object, now);
-    let carried = match rows {
+    let carried = match rows.object {
         RowObject::None => Value::Null,
-        RowObject::Metadata => partial(&object),
+        RowObject::Metadata => partial(&object, rows.version),
         RowObject::Object => object,
     };
     json!({"cells": cells, "object": carried})

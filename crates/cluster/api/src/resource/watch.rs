@@ -383,7 +383,7 @@ impl Watcher {
         }
         let object = match self.options.form {
             Form::Object => json!({"kind": row.kind, "apiVersion": row.api_version(), "metadata": metadata}),
-            Form::Metadata => render::partial(&json!({"metadata": metadata})),
+            Form::Metadata(version) => render::partial(&json!({"metadata": metadata}), version),
             Form::Table(rows) => render::table(row, rows, &[], metadata, false),
         };
         line(self.options.encoding, "BOOKMARK", &object)

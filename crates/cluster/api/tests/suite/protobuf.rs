@@ -81,17 +81,53 @@ async fn what_can_be_served_is_taken_by_weight_and_order() {
         };
         assert_eq!(list["kind"], kind, "{accept}");
     }
-    for accept in
-        [format!("{PROTOBUF}{table}"), format!("{PROTOBUF};as=Nope;g=meta.k8s.io;v=v1"), "text/html".into()]
-    {
+    for accept in [
+        format!("{PROTOBUF}{table}"),
+        format!("{PROTOBUF};as=Nope;g=meta.k8s.io;v=v1"),
+        "text/html".into(),
+        "text/plain".into(),
+        format!("{json};as=Table;g=meta.k8s.io;v=v2"),
+    ] {
         let (status, _, bytes) = http.call("POST", MAPS, &accept, &json!({"metadata": {"name": "m"}})).await;
         assert_eq!(status, StatusCode::NOT_ACCEPTABLE, "{accept}");
         let said: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((&said["kind"], &said["reason"]), (&json!("Status"), &json!("NotAcceptable")));
         assert!(said["message"].as_str().unwrap().contains(PROTOBUF), "{said}");
     }
     assert!(
         world.kubectl(&["get", "configmaps", "-o", "name"]).await.lines().all(|line| !line.ends_with("/m"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_metadata_are_of_the_version_that_is_asked_for() {
+    let world = World::start().await;
+    let http = Http(world.outside());
+    http.message("POST", MAPS, &json!({"metadata": {"name": "m"}}), 201).await;
+    for version in ["v1", "v1beta1"] {
+        let of = format!("meta.k8s.io/{version}");
+        let get = async |path: String, kind: &str| {
+            let accept = format!("application/json;as={kind};g=meta.k8s.io;v={version}");
+            let (_, _, bytes) = http.call("GET", &path, &accept, &Value::Null).await;
+            serde_json::from_slice::<Value>(&bytes).unwrap()
+        };
+        let watch = format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Dm&timeoutSeconds=1");
+        let one = format!("{MAPS}/m");
+        for (path, part) in [(MAPS, ""), (one.as_str(), ""), (watch.as_str(), "/object")] {
+            let table = get(path.to_owned(), "Table").await;
+            let table = table.pointer(part).unwrap();
+            assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!(of)), "{path}");
+            let carried = &table["rows"][0]["object"];
+            assert_eq!(
+                (&carried["kind"], &carried["apiVersion"]),
+                (&json!("PartialObjectMetadata"), &json!(of))
+            );
+            let kind = if path == MAPS { "PartialObjectMetadataList" } else { "PartialObjectMetadata" };
+            let partial = get(path.to_owned(), kind).await;
+            let partial = partial.pointer(part).unwrap();
+            assert_eq!((&partial["kind"], &partial["apiVersion"]), (&json!(kind), &json!(of)), "{path}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,7 +106,7 @@ async fn objects_are_read_written_listed_and_watched_through_a_webhook() {
     assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{status}");
     let message = status["message"].as_str().unwrap();
     assert!(
-        message.contains("conversion webhook for cr.example.com/v2, Kind=Tab failed: not today"),
+        message.contains("conversion webhook for cr.example.com/v1, Kind=Tab failed: not today"),
         "{message}"
     );
     // What needs no conversion is not harmed, and the definition can be taken away.
@@ -251,14 +251,14 @@ async fn an_answer_that_is_not_what_was_asked_for_fails_the_request_and_says_how
         http.ok("POST", &path("v1", ""), JSON, &tab("v1", name, json!(size))).await;
     }
     for (kind, why) in [
-        ("order", "webhook returned invalid converted object at index 0: must have the same name"),
-        ("fewer", "webhook returned 1 objects, expected 2"),
+        ("order", "returned invalid converted object at index 0: must have the same name: a != b"),
+        ("fewer", "returned 1 objects, expected 2"),
         (
             "version",
             "at index 0: invalid groupVersion (expected cr.example.com/v2, received cr.example.com/v9)",
         ),
         ("kind", "at index 0: invalid kind"),
-        ("uid", "at index 0: must have the same uid"),
+        ("uid", "at index 0: must have the same UID"),
         ("type", "at index 0: invalid groupVersion"),
         ("rubbish", "EOF while parsing"),
         ("code", "an error on the server (\"on fire\") has prevented the request from succeeding"),
@@ -268,7 +268,7 @@ async fn an_answer_that_is_not_what_was_asked_for_fails_the_request_and_says_how
         let (code, status) = http.call("GET", &path("v2", ""), "", &Value::Null).await;
         assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{kind}: {status}");
         let message = status["message"].as_str().unwrap();
-        let head = "conversion webhook for cr.example.com/v2, Kind=Tab failed: ";
+        let head = "conversion webhook for cr.example.com/v1, Kind=Tab ";
         assert!(message.contains(head), "{message}");
         assert!(message.contains(why), "{kind}: {message}");
     }

@@ -165,7 +165,7 @@ async fn a_definition_that_goes_says_which_object_cannot_and_the_others_do() {
     until("it says what is wrong", async || {
         let found = world.definition(name).await;
         let said = condition(&found, "Terminating");
-        let wanted = "could not issue all deletes: Internal error occurred: conversion webhook for cr.example.com/v2, \
+        let wanted = "could not issue all deletes: Internal error occurred: conversion webhook for cr.example.com/v1, \
                       Kind=Tab failed: no way";
         (&said["reason"], &said["message"]) == (&json!("InstanceDeletionFailed"), &json!(wanted))
     })

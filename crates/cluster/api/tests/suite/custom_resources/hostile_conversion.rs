@@ -89,14 +89,14 @@ fn badly(review: &Value) -> Reply {
 
 const FAULTS: [(&str, &str); 18] = [
     ("version", "invalid groupVersion (expected cr.example.com/v2, received cr.example.com/v3)"),
-    ("kind", "invalid kind (expected \"Tab\", received \"Tub\")"),
+    ("kind", "invalid kind (expected Tab, received Tub)"),
     ("renamed", "must have the same name"),
     ("moved", "must have the same namespace"),
-    ("identity", "must have the same uid"),
+    ("identity", "must have the same UID"),
     ("labels", "metadata.labels[a] must be a string in converted object"),
     ("text", "invalid groupVersion"),
-    ("nothing", "webhook returned 0 objects, expected 1"),
-    ("more", "webhook returned 2 objects, expected 1"),
+    ("nothing", "returned 0 objects, expected 1"),
+    ("more", "returned 2 objects, expected 1"),
     ("uid", "expected response.uid="),
     ("silent", "response.result.status was '', not 'Success'"),
     ("garbage", "expected value at line 1 column 1"),
@@ -123,7 +123,7 @@ async fn whatever_a_conversion_webhook_does_wrong_is_told_and_harms_nobody_else(
             let (code, status) = http.call("GET", &path("v2", name), "", &Value::Null).await;
             assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{name}: {status}");
             let message = status["message"].as_str().unwrap();
-            let begins = "conversion webhook for cr.example.com/v2, Kind=Tab failed: ";
+            let begins = "conversion webhook for cr.example.com/v1, Kind=Tab ";
             assert!(message.contains(begins) && message.contains(expected), "{name}: {message}");
         }
     });
@@ -179,7 +179,7 @@ async fn a_conversion_that_asks_for_itself_comes_to_an_end() {
         let (code, status) = http.call("GET", &path("v2", "a"), "", &Value::Null).await;
         assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{status}");
         let message = status["message"].as_str().unwrap();
-        assert!(message.contains("conversion webhook for cr.example.com/v2, Kind=Tab failed"), "{message}");
+        assert!(message.contains("conversion webhook for cr.example.com/v1, Kind=Tab failed"), "{message}");
     };
     let others = async {
         http.ok("GET", &path("v1", "a"), "", &Value::Null).await;
