@@ -32,7 +32,7 @@ impl Value<'_> {
             Self::Bool(value) => (*value).into(),
             Self::Int(value) => (*value).into(),
             Self::Uint(value) => (*value).into(),
-            Self::Double(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
+            Self::Double(value) => number(*value),
             Self::String(text) => Json::from(&**text),
             Self::Bytes(octets) => base64::engine::general_purpose::STANDARD.encode(octets).into(),
             Self::Timestamp(instant) => instant.to_string().into(),
@@ -115,6 +115,15 @@ fn misnamed(value: &Value<'_>, path: &str, faults: &mut Vec<String>) {
     }
 }
 
+/// A number as Go writes it: what is whole has no fraction.
+fn number(value: f64) -> Json {
+    let whole = Some(value).filter(|value| value.fract() == 0.0 && value.abs() < 1e18);
+    match whole.and_then(|whole| format!("{whole:.0}").parse::<i64>().ok()) {
+        Some(whole) => whole.into(),
+        None => serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Env, Value};
@@ -129,9 +138,9 @@ mod tests {
 
     #[test]
     fn what_an_expression_makes_is_json() {
-        let source =
-            "Object{spec: Object.spec{list: [1, 2], map: {'a': b'x'}, when: duration('90s'), none: null}}";
-        let wanted = json!({"spec": {"list": [1, 2], "map": {"a": "eA=="}, "when": "90s", "none": null}});
+        let source = "Object{spec: Object.spec{list: [2.0, 2.5], map: {'a': b'x'}, when: duration('90s'), none: null}}";
+        let wanted =
+            json!({"spec": {"list": [2, 2.5], "map": {"a": "eA=="}, "when": "90s", "none": null}});
         assert_eq!(evaluated(source), (wanted, Vec::new()));
         let source = "[JSONPatch{op: 'remove', path: '/a/' + jsonpatch.escapeKey('b/c~d')}]";
         assert_eq!(evaluated(source).0, json!([{"op": "remove", "path": "/a/b~1c~0d"}]));

@@ -244,12 +244,10 @@ impl Check {
             Scalar::Text | Scalar::Bytes | Scalar::Time => value.is_string(),
             Scalar::Bool => value.is_boolean(),
             Scalar::Number => value.is_number(),
-            Scalar::Int64 => whole(value).is_some(),
-            Scalar::Int32 => whole(value).is_some_and(|number| i32::try_from(number).is_ok()),
+            Scalar::Int64 => value.is_i64(),
+            Scalar::Int32 => is_int32(value),
             Scalar::Quantity => value.is_string() || value.is_number(),
-            Scalar::IntOrString => {
-                value.is_string() || whole(value).is_some_and(|number| i32::try_from(number).is_ok())
-            }
+            Scalar::IntOrString => value.is_string() || is_int32(value),
         };
         if !is_sound {
             return Err(self.mismatch(&Shape::Scalar(scalar), value, at));
@@ -260,12 +258,6 @@ impl Check {
         }
         match (scalar, &*value) {
             (Scalar::Quantity, _) => canonical(value),
-            (Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString, Value::Number(number))
-                if number.is_f64() =>
-            {
-                *value = whole(value).into();
-                Ok(())
-            }
             (Scalar::Time, Value::String(text)) if hako_kube::time::parse(text).is_none() => Err(format!(
                 "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
             )),
@@ -329,12 +321,10 @@ impl Check {
     }
 }
 
-/// The whole number a value is; `1.0` is one too.
-fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| {
-        let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 9e15)?;
-        format!("{number:.0}").parse().ok()
-    })
+/// Whether it is a whole number of 32 bits. In JSON `1.0` is none, as to Go; in YAML and in a strategic patch it is read as one
+/// before ([`decode::whole_numbers`](super::decode::whole_numbers)).
+fn is_int32(value: &Value) -> bool {
+    value.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
 }
 
 fn canonical(value: &mut Value) -> Result<(), String> {
@@ -401,12 +391,30 @@ mod tests {
             r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":1.5}}}}"#,
             r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":true}}}}"#,
             r#"{"spec":{"replicas":1.5}}"#,
+            r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":1.0}}}}"#,
+            r#"{"spec":{"template":{"spec":{"activeDeadlineSeconds":1e3}}}}"#,
             r#"{"spec":[]}"#,
             r#"{"metadata":{"labels":{"a":1}}}"#,
             r#"{"metadata":{"creationTimestamp":"yesterday"}}"#,
         ] {
             assert!(admit_json("Deployment", text, FieldValidation::Ignore).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_whole_number_is_written_without_a_fraction_in_json_and_anyhow_in_yaml() {
+        let error =
+            admit_json("Deployment", r#"{"spec":{"replicas":1.0}}"#, FieldValidation::Warn).unwrap_err();
+        let told = "json: cannot unmarshal number 1.0 into Go struct field DeploymentSpec.spec.replicas of type int32";
+        assert!(error.to_string().contains(told), "{error}");
+        let row = Kinds::built_in().all().iter().find(|row| row.kind == "Deployment").unwrap();
+        let text = b"spec: {replicas: 1.0, progressDeadlineSeconds: 1e3, strategy: {rollingUpdate: {maxSurge: 2.0}}}";
+        let sent = decode::yaml(text).unwrap();
+        let admitted = admit(row, sent, FieldValidation::Strict).unwrap().object;
+        let whole = serde_json::json!({"replicas": 1, "progressDeadlineSeconds": 1000,
+            "strategy": {"rollingUpdate": {"maxSurge": 2}}});
+        assert_eq!(admitted["spec"], whole);
+        assert!(admit(row, decode::yaml(b"spec: {replicas: 1.5}").unwrap(), FieldValidation::Warn).is_err());
     }
 
     #[test]
@@ -488,7 +496,7 @@ mod tests {
         let decoded = decode::yaml(b"a: 1\nb:\n- x\n- {c: true}\n").unwrap();
         assert_eq!(decoded.value, serde_json::json!({"a": 1, "b": ["x", {"c": true}]}));
         let decoded = decode::yaml(b"a: 0400\nb: 0o644\nc: '0400'\nd: 08\n").unwrap();
-        let octal = serde_json::json!({"a": 256, "b": 420, "c": "0400", "d": 8.0});
+        let octal = serde_json::json!({"a": 256, "b": 420, "c": "0400", "d": 8});
         assert_eq!(decoded.value, octal, "numbers are YAML 1.1's");
         assert!(decode::yaml(b"a: 1\na: 2\n").is_err());
         assert!(decode::yaml(b"a: [").is_err());

@@ -69,6 +69,28 @@ fn read(bytes: &[u8]) -> Result<Decoded, serde_json::Error> {
 /// # Errors
 /// Where the bytes are no YAML; members given twice are an error here already.
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+    let mut decoded = written(bytes)?;
+    whole_numbers(&mut decoded.value);
+    Ok(decoded)
+}
+
+/// Makes whole numbers of those that are whole: `1.0` becomes `1`. Go writes them so, through which upstream passes whatever is
+/// not JSON of its own.
+pub fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e18);
+            if let Some(whole) = whole.and_then(|whole| format!("{whole:.0}").parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(members) => members.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
+fn written(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     if bytes.trim_ascii_start().starts_with(b"{") {
         return json(bytes);
     }
