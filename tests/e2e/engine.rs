@@ -158,3 +158,33 @@ fn the_engine_has_as_many_descriptors_as_it_may_and_programs_what_it_was_given()
     assert_eq!(platform.run(&["run", "--rm", "asked", "cat", "/limits"]), expected);
     platform.down();
 }
+
+/// What `docker save` writes of an image with one layer that has a name which begins with `/`.
+fn absolute_archive(scratch: &std::path::Path) {
+    let script = r#"echo x > x && tar -P --transform 's|^x|/etc/x|' -cf layer.tar x
+        printf '{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+            $(sha256sum layer.tar | cut -d ' ' -f 1) > c.json
+        printf '[{"Config":"c.json","RepoTags":["absolute:1"],"Layers":["layer.tar"]}]' > manifest.json
+        tar -cf image.tar manifest.json c.json layer.tar"#;
+    run(Command::new("sh").args(["-ec", script]).current_dir(scratch));
+}
+
+#[test]
+fn layers_with_absolute_names_are_taken_where_that_is_allowed_and_refused_elsewhere() {
+    let platform = Platform::start();
+    let scratch = tempfile::tempdir().unwrap();
+    absolute_archive(scratch.path());
+    let archive = scratch.path().join("image.tar").display().to_string();
+    let refused = output(platform.hako().args(["load", "-i", &archive]));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    for part in ["layer.tar", "\"/etc/x\"", "--allow-in-layers absolute-names"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(platform.run(&["--output", "name", "images"]), "");
+    platform.kill();
+
+    run(platform.hako().args(["up", "--detach", "--only", "engine", "--allow-in-layers", "absolute-names"]));
+    platform.run(&["load", "-i", &archive]);
+    assert!(platform.run(&["images"]).contains("absolute"));
+    platform.down();
+}

@@ -174,6 +174,10 @@ pub(crate) struct UpArgs {
     /// decides)
     #[arg(long = "cdi-dir", value_name = "DIR")]
     pub cdi_dirs: Vec<PathBuf>,
+    /// Take layers of images that are refused otherwise: with names that begin with "/" (as names below the root), or
+    /// with devices that not every root file system has (repeat for both)
+    #[arg(long = "allow-in-layers", value_name = "WHAT", value_delimiter = ',')]
+    pub allow_in_layers: Vec<InLayers>,
     /// How long events are kept after they were last told
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     pub event_ttl: u64,
@@ -252,6 +256,25 @@ impl AuditArgs {
             ("--audit-webhook-config-file", &self.audit_webhook_config_file),
         ];
         all.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)))
+    }
+}
+
+/// What layers of images have only where somebody allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum InLayers {
+    /// Names that begin with "/", also of what hard links point to
+    AbsoluteNames,
+    /// Devices of any kind and number
+    Devices,
+}
+
+impl InLayers {
+    /// As the option names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AbsoluteNames => "absolute-names",
+            Self::Devices => "devices",
+        }
     }
 }
 

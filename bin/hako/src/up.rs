@@ -96,6 +96,9 @@ fn pass_on(command: &mut Command, args: &UpArgs) -> anyhow::Result<()> {
     if args.firewall == Firewall::Host {
         command.args(["--firewall", "host"]);
     }
+    for allowed in &args.allow_in_layers {
+        command.args(["--allow-in-layers", allowed.name()]);
+    }
     command.args(["--event-ttl", &args.event_ttl.to_string()]);
     for registry in &args.insecure_registries {
         command.args(["--insecure-registry", registry]);

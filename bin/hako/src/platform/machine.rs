@@ -1,7 +1,7 @@
 //! What one machine has, without a cluster: images, builder, networks, containers, and the Docker API over them.
 
 use super::directory::DataDir;
-use crate::cli::UpArgs;
+use crate::cli::{InLayers, UpArgs};
 use anyhow::Context;
 use hako_build::{Builder, BuilderConfig};
 use hako_cgroup::CgroupRoot;
@@ -9,6 +9,7 @@ use hako_container::{Engine, EngineConfig, IdMap};
 use hako_content::ContentStore;
 use hako_docker::DockerState;
 use hako_image::ImageStore;
+use hako_image::layer::Permits;
 use hako_image::remote::RemoteOptions;
 use hako_network::{Firewall, Network, NetworkConfig, Networks, NetworksConfig, Ranges};
 use hako_snapshot::Overlay;
@@ -52,6 +53,7 @@ pub(super) struct Given {
     users: Option<IdMap>,
     cdi: hako_cdi::Directories,
     pub firewall: Firewall,
+    permits: Permits,
 }
 
 impl Given {
@@ -61,7 +63,11 @@ impl Given {
             [] => hako_cdi::Directories::default(),
             directories => hako_cdi::Directories::new(directories.to_vec()),
         };
-        Ok(Self { users: users.transpose().context("--userns-remap")?, cdi, firewall: args.firewall.into() })
+        let allows = |what| args.allow_in_layers.contains(&what);
+        let permits =
+            Permits { absolute_names: allows(InLayers::AbsoluteNames), devices: allows(InLayers::Devices) };
+        let users = users.transpose().context("--userns-remap")?;
+        Ok(Self { users, cdi, firewall: args.firewall.into(), permits })
     }
 }
 
@@ -77,6 +83,7 @@ pub(super) async fn open_machine(
             let snapshots = Overlay::open(&paths.snapshots)?;
             let images =
                 ImageStore::open(ContentStore::open(&paths.content)?, Arc::new(snapshots), &paths.images)?;
+            images.permit(given.permits);
             let networks = Networks::open(NetworksConfig {
                 instance: instance.clone(),
                 state_dir: paths.network.clone(),

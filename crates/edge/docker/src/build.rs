@@ -255,10 +255,12 @@ async fn run(
     sender: mpsc::Sender<String>,
 ) {
     let (progress, events) = mpsc::unbounded_channel();
-    let mut total = 0;
-    let line = move |event| {
-        if let BuildEvent::Planned { steps } = event {
-            total = steps;
+    let (mut total, mut failed) = (0, None);
+    let line = |event| {
+        match &event {
+            BuildEvent::Planned { steps } => total = *steps,
+            BuildEvent::RunFailed { words, code } => failed = Some((words.join(" "), *code)),
+            _ => {}
         }
         let is_output = matches!(event, BuildEvent::Output { .. });
         let line = line(event, total).filter(|_| !is_quiet)?.to_string();
@@ -270,15 +272,20 @@ async fn run(
     if let Ok(Built { image: Some(image), .. }) = &built {
         state.events.built(image, &tags);
     }
-    for line in outcome(built, &tags, is_quiet) {
+    for line in outcome(built, failed, &tags, is_quiet) {
         if sender.send(line.to_string()).await.is_err() {
             return;
         }
     }
 }
 
-/// A quiet build tells its image alone, whole.
-fn outcome(built: Result<Built>, tags: &[ImageRef], is_quiet: bool) -> Vec<Value> {
+/// A quiet build tells its image alone, whole. What a program failed with is docker's exit code.
+fn outcome(
+    built: Result<Built>,
+    failed: Option<(String, i32)>,
+    tags: &[ImageRef],
+    is_quiet: bool,
+) -> Vec<Value> {
     match built {
         Ok(built) => {
             let Some(id) = built.id() else { return Vec::new() };
@@ -293,8 +300,16 @@ fn outcome(built: Result<Built>, tags: &[ImageRef], is_quiet: bool) -> Vec<Value
             lines
         }
         Err(error) => {
-            let text = error.chain();
-            vec![json!({ "errorDetail": { "message": text }, "error": text })]
+            let failed = failed.filter(|_| error.kind() == Kind::FailedPrecondition);
+            let (text, detail) = match failed {
+                Some((command, code)) => {
+                    let text = format!("The command '{command}' returned a non-zero code: {code}");
+                    let detail = json!({ "code": code, "message": text });
+                    (text, detail)
+                }
+                None => (error.chain(), json!({ "message": error.chain() })),
+            };
+            vec![json!({ "errorDetail": detail, "error": text })]
         }
     }
 }
@@ -307,7 +322,7 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
         BuildEvent::StepEnded { outcome: StepOutcome::Cached, .. } => " ---> Using cache\n".to_owned(),
         BuildEvent::StepEnded { .. } => return None,
         BuildEvent::Warning { line: 0, message } => format!("[Warning] {message}\n"),
-        BuildEvent::Kept { .. } => return None,
+        BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => return None,
         BuildEvent::Warning { line, message } => format!("[Warning] line {line}: {message}\n"),
     };
     Some(json!({ "stream": text }))

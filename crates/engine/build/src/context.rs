@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::text;
 use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
-use hako_image::layer::Limits;
+use hako_image::layer::{Limits, Permits};
 use hako_image::transfer::Parcel;
 use hako_image::{Image, ImageStore, Layer, LayerForm, Sibling};
 use hako_names::{Digest, ImageRef};
@@ -38,7 +38,7 @@ pub fn check_remote(address: &str) -> Result<()> {
 }
 
 /// What a context from elsewhere may hold.
-const REMOTE_LIMITS: Limits = Limits { bytes: 16 << 30, entries: 2_000_000 };
+const REMOTE_LIMITS: Limits = Limits { bytes: 16 << 30, entries: 2_000_000, permits: Permits::ALL };
 /// Longer Dockerfiles behind an address are refused before they are read.
 const LONGEST_FILE: u64 = 4 << 20;
 /// The file that says what a context leaves out.

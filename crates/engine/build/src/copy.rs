@@ -10,7 +10,7 @@ use crate::shared::Shared;
 use crate::solve::{Results, Written};
 use crate::users;
 use hako_error::{Error, Kind, Result};
-use hako_image::layer::{Entry, EntryKind, Limits, TarWriter, apply, make_directories};
+use hako_image::layer::{Entry, EntryKind, Limits, Permits, TarWriter, apply, make_directories};
 use hako_names::{Digest, Hasher};
 use hako_snapshot::{MountedTree, Snapshotter};
 use rustix::fs::{OFlags, ResolveFlags};
@@ -245,7 +245,7 @@ impl Into<'_> {
         let is_file = first.metadata.is_file() && first.below.as_os_str().is_empty();
         if unpack && is_file && archive::is_archive(&first.path)? {
             let name = first.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let limits = Limits::for_blob(first.metadata.len());
+            let limits = archive_limits(first.metadata.len());
             return archive::unpack(&self.directory(self.destination)?, &first.path, &name, limits);
         }
         if one.keeps_parents || first.metadata.is_dir() && first.below.as_os_str().is_empty() {
@@ -265,7 +265,7 @@ impl Into<'_> {
             if unpack && archive::is_archive(&path)? {
                 let size = path.metadata().map_err(BuildError::io("read", &path))?.len();
                 let directory = self.directory(self.destination)?;
-                return archive::unpack(&directory, &path, &file.name, Limits::for_blob(size));
+                return archive::unpack(&directory, &path, &file.name, archive_limits(size));
             }
         }
         let (parent, own) = self.place(file.name.as_bytes());
@@ -308,6 +308,12 @@ impl Into<'_> {
     }
 }
 
+/// What an archive of `size` bytes may hold. Its names are taken as names below the destination; what is no part of a
+/// layer is refused once the layer is written.
+fn archive_limits(size: u64) -> Limits {
+    Limits::for_blob(size).permitting(Permits::ALL)
+}
+
 /// Packs here and unpacks there: the unpacking side knows how to stay inside the root.
 pub(crate) fn send(
     directory: &File,
@@ -318,8 +324,7 @@ pub(crate) fn send(
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let (packed, applied, drained) = std::thread::scope(|scope| {
         let applying = scope.spawn(move || {
-            let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
-            let applied = apply(directory, &mut reader, "the copied files", limits);
+            let applied = apply(directory, &mut reader, "the copied files", Limits::NONE);
             (applied, std::io::copy(&mut reader, &mut std::io::sink()))
         });
         let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 16, writer));

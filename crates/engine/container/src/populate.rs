@@ -18,7 +18,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// Bounds of what is copied: an image of any size that was unpacked was accepted before.
-const LIMITS: Limits = Limits { bytes: u64::MAX, entries: 50_000_000 };
+const LIMITS: Limits = Limits { entries: 50_000_000, ..Limits::NONE };
 /// Where a copy is made before it takes the volume's place, beside it.
 pub(crate) const FILLING: &str = "_filling";
 

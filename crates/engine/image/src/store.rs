@@ -27,6 +27,7 @@ pub(crate) use stack::{Loose, Stacked};
 pub use write::NewLayer;
 
 use crate::image::{Image, Layer, parse_config};
+use crate::layer::{Limits, Permits};
 use crate::{ImageError, chain_id};
 use budget::SparesOf;
 use collect::{Pins, RootsOf};
@@ -63,6 +64,8 @@ struct Inner {
     pins: Mutex<Pins>,
     roots: Mutex<Vec<RootsOf>>,
     spares: Mutex<Vec<SparesOf>>,
+    /// What layers from elsewhere may hold.
+    permits: RwLock<Permits>,
     /// Held by the collection that runs.
     collecting: Mutex<()>,
     /// Held by who makes room.
@@ -152,12 +155,28 @@ impl ImageStore {
             pins: Mutex::default(),
             roots: Mutex::default(),
             spares: Mutex::default(),
+            permits: RwLock::new(Permits::LAYER),
             collecting: Mutex::default(),
             relieving: Mutex::default(),
         };
         let store = Self { inner: Arc::new(inner) };
         store.forget_converted();
         Ok(store)
+    }
+
+    /// Layers may hold that from now on, those from elsewhere and those that are written here.
+    pub fn permit(&self, permits: Permits) {
+        *self.inner.permits.write() = permits;
+    }
+
+    pub(crate) fn permits(&self) -> Permits {
+        *self.inner.permits.read()
+    }
+
+    /// What a layer stored in `size` bytes may unpack to.
+    #[must_use]
+    pub fn layer_limits(&self, size: u64) -> Limits {
+        Limits::for_blob(size).permitting(self.permits())
     }
 
     /// The content store below.

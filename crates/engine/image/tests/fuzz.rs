@@ -57,7 +57,7 @@ fn archive(entries: &[(&str, EntryKind)]) -> Vec<u8> {
 
 #[test]
 fn layers_stay_in_their_directory() {
-    use EntryKind::{Character, Directory, Fifo, File, HardLink, Symlink};
+    use EntryKind::{Block, Character, Directory, Fifo, File, HardLink, Symlink};
     let long = "n".repeat(200);
     let to = |target: &str| Symlink(target.into());
     let plain =
@@ -69,6 +69,8 @@ fn layers_stay_in_their_directory() {
         archive(&[("d", Directory), ("d", to("..")), ("d/.wh..wh..opq", File), ("d/guard", File)]),
         archive(&[("n", Character { major: 1, minor: 3 }), ("p", Fifo), ("p", Directory), ("p/x", File)]),
         archive(&[(&long, File), (".wh.d", File), ("d/.wh..wh..opq", File), (".wh...", File)]),
+        archive(&[("sda", Block { major: 8, minor: 0 }), ("mem", Character { major: 1, minor: 1 })]),
+        archive(&[("/etc/x", File), ("a", File), ("h", HardLink("/a".into())), ("/", Directory)]),
         plain,
     ];
     damaged::run(seeds, 600, tar::run);

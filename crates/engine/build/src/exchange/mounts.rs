@@ -8,7 +8,7 @@ use crate::request::BuildEvent;
 use crate::shared::Shared;
 use hako_error::Result;
 use hako_image::Layer;
-use hako_image::layer::{Decoder, Limits, apply};
+use hako_image::layer::{Decoder, apply};
 use hako_names::Hasher;
 use hako_oci::media_type;
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ fn unpack(shared: &Shared, layer: &Layer, data: &Path) -> Result<()> {
     let blob = BufReader::with_capacity(1 << 17, shared.images.content().open_blob(layer.digest)?);
     let mut tar = Hashed { inner: Decoder::new(blob, compression)?, hasher: Hasher::new() };
     let root = File::open(data).map_err(BuildError::io("open", data))?;
-    apply(&root, &mut tar, &what, Limits::for_blob(layer.size))?;
+    apply(&root, &mut tar, &what, shared.images.layer_limits(layer.size))?;
     io::copy(&mut tar, &mut io::sink()).map_err(BuildError::io("read", &what))?;
     if tar.hasher.finish() == layer.diff_id {
         return Ok(());

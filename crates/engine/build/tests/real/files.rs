@@ -514,6 +514,52 @@ fn a_layer_that_is_written_beside_its_files_has_what_they_have() {
 }
 
 #[test]
+fn devices_that_no_machine_takes_are_no_part_of_a_layer() {
+    let bed = Bed::new("");
+    let tar = |args: &[&str]| {
+        let made = std::process::Command::new("tar").args(args).output().unwrap();
+        assert!(made.status.success());
+        made.stdout
+    };
+    let disk = bed.dir.path().join("disk");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::BlockDevice;
+    rustix::fs::mknodat(rustix::fs::CWD, &disk, kind, mode, rustix::fs::makedev(7, 301)).unwrap();
+    bed.write("disk.tar", tar(&["-C", &bed.dir.path().display().to_string(), "-cf", "-", "disk"]));
+    for (text, layer) in [
+        ("FROM busybox\nRUN mknod /disk b 7 301\n", "layer of RUN mknod"),
+        ("FROM busybox\nRUN mknod /disk c 1 2\n", "layer of RUN mknod"),
+        ("FROM busybox\nADD disk.tar /\n", "layer of ADD disk.tar"),
+    ] {
+        bed.write("Dockerfile", text);
+        let said = bed.fails(bed.request()).chain();
+        let device = if text.contains("c 1 2") { "character device 1:2" } else { "block device 7:301" };
+        assert!([layer, "\"disk\"", device].iter().all(|part| said.contains(part)), "{said}");
+    }
+    // What is gone at the end of the step never was.
+    bed.write("Dockerfile", "FROM busybox\nRUN mknod /disk b 7 301 && rm /disk && mknod /null c 1 3\n");
+    bed.build();
+    bed.images.permit(hako_image::layer::Permits::ALL);
+    bed.write("Dockerfile", "FROM busybox\nADD disk.tar /\n");
+    let image = bed.build();
+    assert_eq!(
+        bed.look(&image, |root| fs::symlink_metadata(root.join("disk")).unwrap().rdev()),
+        rustix::fs::makedev(7, 301)
+    );
+}
+
+#[test]
+fn an_archive_with_absolute_names_is_added_below_its_destination() {
+    let bed = Bed::new("FROM busybox\nADD absolute.tar /there/\n");
+    bed.write("x", "x");
+    let path = bed.context().join("x").display().to_string();
+    let made = std::process::Command::new("tar").args(["-P", "-cf", "-", &path]).output().unwrap();
+    bed.write("absolute.tar", made.stdout);
+    let image = bed.build();
+    assert_eq!(bed.read(&image, &format!("there{path}")), "x");
+}
+
+#[test]
 fn what_several_layers_have_and_what_links_lead_to_is_copied_as_it_is_seen() {
     let bed = Bed::new(
         "FROM busybox AS made\nRUN mkdir -p /d/e /f && echo 1 > /d/x && echo 1 > /d/e/z && echo 3 > /f/g\n\

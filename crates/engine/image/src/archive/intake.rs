@@ -1,7 +1,7 @@
 //! An archive's files as they come: layers into the content store and, at the same time, into directories; the
 //! small rest into memory until it is known what it means.
 
-use crate::layer::{ApplyError, Limits, compression_of};
+use crate::layer::{ApplyError, compression_of};
 use crate::remote::MANIFEST_LIMIT;
 use crate::store::{ImageStore, Loose, Pin};
 use crate::transfer::pipe::{Alive, Failed, Unpack, Unpacking};
@@ -119,7 +119,7 @@ impl<'a> Intake<'a> {
             name: what.clone(),
             compression,
             is_bottom: false,
-            limits: Limits::for_blob(size),
+            limits: self.store.layer_limits(size),
             stop: self.stop.clone(),
         };
         let (sender, unpacking) = Unpacking::start(self.store, unpack, &is_refused, &self.alive)?;

@@ -1,6 +1,7 @@
 //! The table of contents: JSON, compressed, in a skippable frame at the blob's end.
 
 use crate::ImageError;
+use crate::layer::{ApplyError, Entry as LayerEntry, EntryKind, Permits, clean};
 use hako_error::Result;
 use hako_names::Digest;
 use serde::{Deserialize, Serialize};
@@ -129,10 +130,76 @@ impl Table {
         }
         Ok(table)
     }
+
+    /// Refuses a table with entries that no layer may have. They place nothing here, for files come from the layer
+    /// itself; but elsewhere they do.
+    pub(crate) fn check(&self, layer: &str, permits: Permits) -> Result<(), ApplyError> {
+        for row in self.entries.iter().filter(|row| row.kind != "chunk") {
+            let entry = row.entry();
+            let outside = |path: &[u8]| clean(path).err().map(str::to_owned);
+            let target = match &entry.kind {
+                EntryKind::HardLink(target) => outside(target),
+                _ => None,
+            };
+            let reason = permits.refuse(&entry).or_else(|| outside(&entry.path)).or(target);
+            if let Some(reason) = reason {
+                let reason = format!("{reason} (in the layer's table of chunks)").into();
+                return Err(ApplyError::Hostile { layer: layer.to_owned(), entry: entry.shown(), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// What of it decides where it goes.
+    fn entry(&self) -> LayerEntry {
+        let (name, link) = (self.name.clone().into_bytes(), self.link_name.clone().into_bytes());
+        let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let (major, minor) = (number(self.dev_major), number(self.dev_minor));
+        let kind = match self.kind.as_str() {
+            "dir" => EntryKind::Directory,
+            "symlink" => EntryKind::Symlink(link),
+            "hardlink" => EntryKind::HardLink(link),
+            "char" => EntryKind::Character { major, minor },
+            "block" => EntryKind::Block { major, minor },
+            "fifo" => EntryKind::Fifo,
+            _ => EntryKind::File,
+        };
+        LayerEntry::bare(name, kind)
+    }
 }
 
 /// A skippable frame around `bytes`.
 pub(super) fn skippable(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&SKIPPABLE_MAGIC.to_le_bytes()[..], &length.to_le_bytes(), bytes].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: &str, name: &str, link: &str) -> Entry {
+        Entry { kind: kind.into(), name: name.into(), link_name: link.into(), ..Entry::default() }
+    }
+
+    #[test]
+    fn a_table_with_entries_that_no_layer_may_have_is_refused_by_name() {
+        let device = |kind: &str| Entry { dev_major: 1, dev_minor: 3, ..row(kind, "dev/x", "") };
+        for hostile in [
+            row("reg", "/etc/passwd", ""),
+            row("reg", "../x", ""),
+            row("hardlink", "x", "/etc/shadow"),
+            row("hardlink", "x", "../shadow"),
+            device("block"),
+        ] {
+            let table = Table { version: 1, entries: vec![row("dir", "./", ""), hostile.clone()] };
+            let said = table.check("layer x", Permits::LAYER).unwrap_err().to_string();
+            let parts = ["layer x", hostile.name.as_str(), "table of chunks"];
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
+        let entries = vec![device("char"), row("symlink", "lib", "/usr/lib"), row("chunk", "/x", "")];
+        Table { version: 1, entries }.check("layer x", Permits::LAYER).unwrap();
+    }
 }

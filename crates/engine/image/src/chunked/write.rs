@@ -4,10 +4,9 @@ use super::runs;
 use super::table::{
     CHECKSUM_ANNOTATION, Entry as Row, FOOTER_MAGIC, POSITION_ANNOTATION, TABLE_TYPE, Table, skippable,
 };
-use crate::layer::{ApplyError, Entry, EntryKind, TarReader};
+use crate::layer::{ApplyError, Entry, EntryKind, Permits, TarReader};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hako_error::Result;
 use hako_names::{Digest, Hasher};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -46,25 +45,43 @@ pub(crate) struct Written<W> {
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
-/// Writes the tar as zstd:chunked.
-pub(crate) fn write<W: Write>(tar: impl Read, writer: W, what: &str) -> Result<Written<W>> {
-    let broken = |source| ApplyError::Stream { layer: what.to_owned(), source };
-    Ok(write_all(tar, writer).map_err(broken)?)
+/// Writes the tar, whose entries have to be permitted, as zstd:chunked.
+pub(crate) fn write<W: Write>(
+    tar: impl Read,
+    writer: W,
+    what: &str,
+    permits: Permits,
+) -> Result<Written<W>, ApplyError> {
+    let refused = |entry: &Entry| {
+        let reason = permits.refuse(entry)?.into();
+        Some(io::Error::other(ApplyError::Hostile { layer: what.to_owned(), entry: entry.shown(), reason }))
+    };
+    let broken = |source: io::Error| {
+        let stream = |source| ApplyError::Stream { layer: what.to_owned(), source };
+        source.downcast::<ApplyError>().unwrap_or_else(stream)
+    };
+    write_all(tar, writer, refused).map_err(broken)
 }
 
-fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
+fn write_all<W: Write>(
+    tar: impl Read,
+    writer: W,
+    refused: impl Fn(&Entry) -> Option<io::Error>,
+) -> io::Result<Written<W>> {
     let recorded = Rc::new(RefCell::new(Vec::new()));
     let mut hashed = crate::layer::HashingReader::new(tar);
     let writer = BufWriter::with_capacity(PIECE, writer);
     let compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    let mut frames = Frames { writer, offset: 0, compressor, gear: gear() };
+    let frames = RefCell::new(Frames { writer, offset: 0, compressor, gear: gear() });
     let (mut rows, mut listing) = (Vec::new(), Vec::new());
     {
-        let mut tar = TarReader::new(Recording { reader: &mut hashed, recorded: recorded.clone() });
+        let recording = Recording { reader: &mut hashed, recorded: recorded.clone(), frames: &frames };
+        let mut tar = TarReader::new(recording);
         while let Some(entry) = tar.next()? {
+            refused(&entry).map_or(Ok(()), Err)?;
             let content = if entry.kind == EntryKind::File && entry.size > 0 && entry.sparse.is_none() {
-                frames.frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
-                Some(frames.file(&entry, &mut tar, &recorded, &mut rows)?)
+                frames.borrow_mut().frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
+                Some(frames.borrow_mut().file(&entry, &mut tar, &recorded, &mut rows)?)
             } else {
                 io::copy(&mut tar, &mut io::sink())?;
                 rows.push(row(&entry));
@@ -75,11 +92,12 @@ fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
             }
             // Headers of many small entries share a frame, of a bounded size.
             if recorded.borrow().len() > LARGEST {
-                frames.frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
+                frames.borrow_mut().frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
             }
         }
         io::copy(&mut tar.into_inner(), &mut io::sink())?;
     }
+    let mut frames = frames.into_inner();
     frames.frame(&std::mem::take(&mut *recorded.borrow_mut()))?;
     let annotations = frames.finish(rows)?;
     if listing.len() > MOST_LISTED {
@@ -89,16 +107,24 @@ fn write_all<W: Write>(tar: impl Read, writer: W) -> io::Result<Written<W>> {
     Ok(Written { writer, diff_id: hashed.finish(), listing, annotations })
 }
 
-/// Keeps what is read through it.
-struct Recording<R> {
+/// Keeps what is read through it, as long as it is not much: what no file's content is may be very long too.
+struct Recording<'a, R, W: Write> {
     reader: R,
     recorded: Rc<RefCell<Vec<u8>>>,
+    frames: &'a RefCell<Frames<W>>,
 }
 
-impl<R: Read> Read for Recording<R> {
+impl<R: Read, W: Write> Read for Recording<'_, R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        self.recorded.borrow_mut().extend_from_slice(&buffer[..count]);
+        let mut recorded = self.recorded.borrow_mut();
+        recorded.extend_from_slice(&buffer[..count]);
+        // Of a file's content never so much is kept at once: who writes that has the frames.
+        if recorded.len() > 2 * LARGEST
+            && let Ok(mut frames) = self.frames.try_borrow_mut()
+        {
+            frames.frame(&std::mem::take(&mut *recorded))?;
+        }
         Ok(count)
     }
 }

@@ -7,6 +7,7 @@
 
 use super::error::ApplyError;
 use super::inside::{Inside, clean, split};
+use super::permits::Permits;
 use super::reader::{Entry, EntryKind, TarReader};
 use hako_error::Result;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -15,6 +16,7 @@ use rustix::fs::{
     symlinkat, utimensat,
 };
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
@@ -31,6 +33,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Entries.
     pub entries: u64,
+    /// Which.
+    pub permits: Permits,
 }
 
 impl Limits {
@@ -38,7 +42,25 @@ impl Limits {
     /// four bytes, which no archive of real files comes near, 200,000 in any case and never more than five million.
     #[must_use]
     pub fn for_blob(size: u64) -> Self {
-        Self { bytes: size.saturating_mul(200).max(1 << 30), entries: (size / 4).clamp(200_000, 5_000_000) }
+        Self {
+            bytes: size.saturating_mul(200).max(1 << 30),
+            entries: (size / 4).clamp(200_000, 5_000_000),
+            permits: Permits::LAYER,
+        }
+    }
+
+    /// None but those of memory and disk: for what is made here.
+    pub const NONE: Self = Self { bytes: u64::MAX, entries: u64::MAX, permits: Permits::ALL };
+
+    /// The same with other permits.
+    #[must_use]
+    pub fn permitting(self, permits: Permits) -> Self {
+        Self { permits, ..self }
+    }
+
+    /// How long the tar may be: the files, and beyond them headers, padding and what follows the archive's end.
+    pub(crate) fn longest(&self) -> u64 {
+        self.bytes.saturating_add(self.entries.saturating_mul(4096))
     }
 }
 
@@ -49,6 +71,8 @@ pub struct Applied {
     pub bytes: u64,
     /// Entries.
     pub entries: u64,
+    /// Whether a name, or what a hard link points to, began with `/`.
+    pub has_absolute_names: bool,
 }
 
 /// What a layer that was applied alone leaves open until it is stacked.
@@ -92,7 +116,7 @@ impl<'a> Placing<'a> {
     /// Into the directory `root`; `what` names the entries in errors. They are as many and as large as they are.
     #[must_use]
     pub fn new(root: &'a File, what: &'a str) -> Self {
-        Self(Apply::new(root, what, Limits { bytes: u64::MAX, entries: u64::MAX }, false))
+        Self(Apply::new(root, what, Limits::NONE, false))
     }
 
     /// The next entry, whose data is exactly `entry.size` bytes of `data`.
@@ -192,6 +216,10 @@ impl<'a> Apply<'a> {
 
     fn entry(&mut self, entry: &Entry, data: &mut impl Read) -> Result<(), ApplyError> {
         self.count(entry)?;
+        if let Some(reason) = self.limits.permits.refuse(entry) {
+            return Err(self.hostile(entry, reason));
+        }
+        self.applied.has_absolute_names |= entry.is_absolute();
         let path = clean(&entry.path).map_err(|reason| self.hostile(entry, reason))?;
         let (parent, name) = split(&path);
         if self.is_alone {
@@ -239,7 +267,9 @@ impl<'a> Apply<'a> {
 
     fn count(&mut self, entry: &Entry) -> Result<(), ApplyError> {
         self.applied.entries += 1;
-        self.applied.bytes = self.applied.bytes.saturating_add(entry.size);
+        // What a sparse file leaves out is written once somebody copies it.
+        let size = entry.sparse.as_ref().map_or(entry.size, |sparse| sparse.real_size);
+        self.applied.bytes = self.applied.bytes.saturating_add(size);
         let too_big = |what, limit| ApplyError::TooBig { layer: self.what.into(), what, limit };
         if self.applied.entries > self.limits.entries {
             return Err(too_big("the number of entries", self.limits.entries));
@@ -370,9 +400,6 @@ impl<'a> Apply<'a> {
                 self.inside.link(&target, dir, name)
             }
             EntryKind::Fifo => mknodat(dir, name, FileType::Fifo, device, 0),
-            EntryKind::Character { major: 0, minor: 0 } => {
-                return Err(self.hostile(entry, "a device 0:0 is overlayfs' own whiteout"));
-            }
             EntryKind::Character { major, minor } => {
                 mknodat(dir, name, FileType::CharacterDevice, device, makedev(*major, *minor))
             }
@@ -522,8 +549,8 @@ impl<'a> Apply<'a> {
         Ok(())
     }
 
-    fn hostile(&self, entry: &Entry, reason: &'static str) -> ApplyError {
-        ApplyError::Hostile { layer: self.what.into(), entry: printable(entry), reason }
+    fn hostile(&self, entry: &Entry, reason: impl Into<Cow<'static, str>>) -> ApplyError {
+        ApplyError::Hostile { layer: self.what.into(), entry: entry.shown(), reason: reason.into() }
     }
 
     fn failed(&self, action: &'static str, entry: &Entry, error: Errno) -> ApplyError {
@@ -531,7 +558,7 @@ impl<'a> Apply<'a> {
     }
 
     fn write(&self, entry: &Entry, source: io::Error) -> ApplyError {
-        ApplyError::Write { layer: self.what.into(), action: "write", entry: printable(entry), source }
+        ApplyError::Write { layer: self.what.into(), action: "write", entry: entry.shown(), source }
     }
 
     fn stream(&self, source: io::Error) -> ApplyError {
@@ -551,10 +578,6 @@ fn below(dir: &OwnedFd, name: &[u8]) -> Vec<u8> {
 fn is_plain(dir: &OwnedFd, name: &[u8]) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(dir, name, flags, Mode::empty()).is_ok()
-}
-
-fn printable(entry: &Entry) -> String {
-    String::from_utf8_lossy(&entry.path).chars().take(256).collect()
 }
 
 fn mtime(entry: &Entry) -> Timespec {

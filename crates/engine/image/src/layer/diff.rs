@@ -164,18 +164,7 @@ impl<W: Write> Diff<'_, W> {
 
     /// An empty file that only its name says something by.
     fn marker(&mut self, relative: &Path) -> Result<(), DiffError> {
-        let entry = Entry {
-            path: relative.as_os_str().as_bytes().to_vec(),
-            kind: EntryKind::File,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            mtime_s: 0,
-            mtime_ns: 0,
-            size: 0,
-            xattrs: Vec::new(),
-            sparse: None,
-        };
+        let entry = Entry::bare(relative.as_os_str().as_bytes().to_vec(), EntryKind::File);
         self.append(&entry, relative, io::empty())
     }
 

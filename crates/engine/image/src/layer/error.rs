@@ -3,6 +3,7 @@
 use super::reader::{Entry, EntryKind};
 use hako_error::{Classify, Kind};
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ pub enum ApplyError {
         /// Where it breaks.
         source: io::Error,
     },
-    /// A name or link that would leave the root file system.
+    /// A name or link that would leave the root file system, or what has no place in a layer.
     #[error("{layer}: entry {entry:?} is refused, {reason}")]
     Hostile {
         /// Which layer.
@@ -25,7 +26,7 @@ pub enum ApplyError {
         /// The entry's name.
         entry: String,
         /// Why.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A name or link that has no place in the root file system.
     #[error("{layer}: entry {entry:?} is refused, {reason}")]

@@ -225,7 +225,7 @@ impl Extract<'_> {
     }
 
     fn hostile(&self, entry: &Entry, reason: &'static str) -> ApplyError {
-        ApplyError::Hostile { layer: self.what.into(), entry: entry_name(entry), reason }
+        ApplyError::Hostile { layer: self.what.into(), entry: entry_name(entry), reason: reason.into() }
     }
 
     fn stream(&self, source: io::Error) -> ApplyError {

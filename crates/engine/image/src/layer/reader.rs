@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use tar::Header;
 
 const BLOCK: usize = 512;
-/// A PAX header or a GNU long name may take so much; Linux allows 64 KiB for all xattrs of a file's name list.
+/// The PAX headers and GNU long names of one entry may take so much; Linux allows 64 KiB for all xattrs of a file's name list.
 const EXTENSION_LIMIT: u64 = 1 << 20;
 
 /// What an entry is.
@@ -121,20 +121,28 @@ impl<R: Read> TarReader<R> {
     /// The next entry; `None` at the end of the archive.
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut extensions = Extensions::default();
+        let mut taken = 0_u64;
         loop {
             self.skip_rest()?;
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
             let size = header.entry_size().map_err(|_| invalid("a header has an unreadable size"))?;
-            match header.as_bytes()[156] {
+            let flag = header.as_bytes()[156];
+            if matches!(flag, b'x' | b'g' | b'L' | b'K') {
+                taken = taken.saturating_add(size);
+                if taken > EXTENSION_LIMIT {
+                    return Err(invalid("the extended headers of an entry are larger than 1 MiB"));
+                }
+            }
+            match flag {
                 b'x' => extensions.parse_pax(&self.extension(size)?)?,
                 b'g' => drop(self.extension(size)?),
                 b'L' => extensions.path = Some(until_nul(self.extension(size)?)),
                 b'K' => extensions.link = Some(until_nul(self.extension(size)?)),
                 flag => match self.entry(&header, flag, size, std::mem::take(&mut extensions))? {
                     Some(entry) => return Ok(Some(entry)),
-                    None => extensions = Extensions::default(),
+                    None => (extensions, taken) = (Extensions::default(), 0),
                 },
             }
         }
@@ -167,9 +175,6 @@ impl<R: Read> TarReader<R> {
     }
 
     fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        if size > EXTENSION_LIMIT {
-            return Err(invalid("an extended header is larger than 1 MiB"));
-        }
         self.begin_data(size, b"an extended header")?;
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
@@ -328,6 +333,36 @@ impl<R: Read> Read for TarReader<R> {
 }
 
 impl Entry {
+    /// One of that name without data or anything else.
+    pub(crate) fn bare(path: Vec<u8>, kind: EntryKind) -> Self {
+        Self {
+            path,
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime_s: 0,
+            mtime_ns: 0,
+            size: 0,
+            xattrs: Vec::new(),
+            sparse: None,
+        }
+    }
+
+    /// Its name in errors.
+    pub(crate) fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.path).chars().take(256).collect()
+    }
+
+    /// Whether its name, or the one that it is a hard link to, begins with `/`.
+    pub(crate) fn is_absolute(&self) -> bool {
+        let target = match &self.kind {
+            EntryKind::HardLink(target) => target.as_slice(),
+            _ => b"",
+        };
+        self.path.starts_with(b"/") || target.starts_with(b"/")
+    }
+
     /// The map must be ascending, end within the file and account for all data.
     fn check_sparse(&self) -> io::Result<()> {
         let Some(sparse) = &self.sparse else { return Ok(()) };

@@ -1,6 +1,6 @@
 use super::reader::{Entry, EntryKind, TarReader};
 use super::writer::TarWriter;
-use super::{ApplyError, DiffOptions, Limits, apply, diff};
+use super::{ApplyError, DiffOptions, Limits, Permits, apply, apply_alone, diff};
 use hako_error::Kind;
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, XattrFlags, lgetxattr, lsetxattr, makedev, mkdirat, mknodat, openat,
@@ -121,10 +121,18 @@ fn pack(root: &Path) -> Vec<u8> {
     tar
 }
 
+/// As what was made here.
 fn unpack(tar: &[u8]) -> (tempfile::TempDir, hako_error::Result<super::Applied>) {
+    unpack_permitting(tar, Permits::ALL)
+}
+
+fn unpack_permitting(
+    tar: &[u8],
+    permits: Permits,
+) -> (tempfile::TempDir, hako_error::Result<super::Applied>) {
     let dir = tempfile::tempdir().unwrap();
     let root = File::open(dir.path()).unwrap();
-    let applied = apply(&root, tar, "the layer", Limits { bytes: 64 << 20, entries: 1000 });
+    let applied = apply(&root, tar, "the layer", Limits { bytes: 64 << 20, entries: 1000, permits });
     (dir, applied)
 }
 
@@ -227,7 +235,7 @@ fn what_a_real_overlay_changes_is_what_the_layer_changes() {
 
     let again = snapshots.prepare("again", Some("base")).unwrap();
     let copy = snapshots.mounted(&again).unwrap();
-    apply(&File::open(copy.path()).unwrap(), tar.as_slice(), "x", Limits::for_blob(1)).unwrap();
+    apply(&File::open(copy.path()).unwrap(), tar.as_slice(), "x", Limits::NONE).unwrap();
     let (expected, actual) = (tree(&root), tree(&copy.path()));
     assert_eq!(actual, expected);
     assert!(!expected.contains_key(Path::new("replaced/hidden")));
@@ -304,8 +312,9 @@ fn no_tar_reaches_outside_of_its_root() {
         vec![("proc", soft(Path::new("/proc/self/root")), ""), ("proc/x", File, "evil")],
         vec![("d", soft(dir), ""), ("d/./victim", soft(Path::new("x")), "")],
     ];
-    for case in &corpus {
-        let (copy, applied) = unpack(&tar(case));
+    let permits = [Permits::LAYER, Permits::ALL];
+    for (case, permits) in corpus.iter().flat_map(|case| permits.map(|permits| (case, permits))) {
+        let (copy, applied) = unpack_permitting(&tar(case), permits);
         if let Err(error) = &applied {
             assert!(error.chain().contains("the layer"), "{error:?}");
         }
@@ -339,6 +348,95 @@ fn a_name_that_leaves_the_root_is_refused_by_name() {
     let device = EntryKind::Character { major: 0, minor: 0 };
     let (_copy, applied) = unpack(&tar(&[("ghost", device, "")]));
     assert_eq!(applied.unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
+fn a_layer_with_absolute_names_or_devices_is_refused_by_name_and_puts_nothing_there() {
+    use EntryKind::{Block, Character, Directory, File as F};
+    let (disk, memory) = (Block { major: 8, minor: 0 }, Character { major: 1, minor: 1 });
+    let ghost = Character { major: 0, minor: 0 };
+    for (path, kind, reason) in [
+        ("/etc/cron.d/x", F, "begins with \"/\""),
+        ("//x", Directory, "begins with \"/\""),
+        ("/.wh.etc", F, "begins with \"/\""),
+        ("/dir/.wh..wh..opq", F, "begins with \"/\""),
+        ("passwd", hard("/etc/passwd"), "hard link to \"/etc/passwd\""),
+        ("dev/sda", disk, "block device 8:0"),
+        ("dev/mem", memory, "character device 1:1"),
+        ("dev/ghost", ghost, "whiteout"),
+    ] {
+        let bytes = tar(&[("kept", F, ""), (path, kind, "")]);
+        let (copy, applied) = unpack_permitting(&bytes, Permits::LAYER);
+        let error = applied.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+        let said = error.chain();
+        assert!(["the layer", path, reason].iter().all(|part| said.contains(part)), "{path}: {said}");
+        let left: Vec<_> = tree(copy.path()).into_keys().collect();
+        assert_eq!(left, [Path::new("kept")], "{path}");
+        let alone =
+            apply_alone(&File::open(copy.path()).unwrap(), &bytes[..], "the layer", Limits::for_blob(1));
+        assert!(matches!(alone, Err(ApplyError::Hostile { .. })), "{path}: {alone:?}");
+    }
+}
+
+#[test]
+fn a_root_file_system_of_debootstrap_is_no_hostile_layer() {
+    use EntryKind::{Character, Directory};
+    let devices = [
+        ("./dev/null", 1, 3),
+        ("./dev/zero", 1, 5),
+        ("./dev/full", 1, 7),
+        ("./dev/random", 1, 8),
+        ("./dev/urandom", 1, 9),
+        ("./dev/tty", 5, 0),
+        ("./dev/console", 5, 1),
+        ("./dev/ptmx", 5, 2),
+    ];
+    let mut entries = vec![("./", Directory, ""), ("./dev/", Directory, "")];
+    entries.extend(devices.map(|(path, major, minor)| (path, Character { major, minor }, "")));
+    entries.push(("./dev/fd", soft(Path::new("/proc/self/fd")), ""));
+    // Some builders list the root like this.
+    entries.push(("/", Directory, ""));
+    let (copy, applied) = unpack_permitting(&tar(&entries), Permits::LAYER);
+    applied.unwrap();
+    assert_eq!(fs::symlink_metadata(copy.path().join("dev/ptmx")).unwrap().rdev(), makedev(5, 2));
+}
+
+#[test]
+fn what_a_sparse_file_leaves_out_counts() {
+    let mut child = Command::new("sh")
+        .args(["-c", "cd $(mktemp -d) && truncate -s 8E huge 2>/dev/null || truncate -s 1T huge; tar -cSf - huge; rm -r $PWD"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut bytes).unwrap();
+    assert!(child.wait().unwrap().success() && bytes.len() < 1 << 20);
+    let (_copy, applied) = unpack(&bytes);
+    let error = applied.unwrap_err();
+    assert!(error.chain().contains("the unpacked size in bytes exceeds"), "{error:?}");
+}
+
+#[test]
+fn headers_that_only_announce_others_take_no_memory() {
+    let block = |flag: u8, size: u64| {
+        let mut header = ::tar::Header::new_ustar();
+        header.set_path("x").unwrap();
+        header.as_mut_bytes()[156] = flag;
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let (name, size) = ("SCHILY.xattr.user.x=", 600_000_usize);
+    let mut record = format!("{size} {name}").into_bytes();
+    record.resize(size - 1, b'v');
+    record.push(b'\n');
+    record.resize(size.next_multiple_of(512), 0);
+    let one = [block(b'x', size as u64), record].concat();
+    let bytes = [one.clone(), one, block(b'0', 0)].concat();
+    let (_copy, applied) = unpack(&bytes);
+    let error = applied.unwrap_err();
+    assert!(error.chain().contains("extended headers of an entry are larger"), "{error:?}");
 }
 
 /// Directories in directories below `root`, far longer together than a path may be.
@@ -457,7 +555,7 @@ fn whiteouts_spare_what_the_same_layer_brought() {
     use EntryKind::{Directory, File as F};
     let dir = tempfile::tempdir().unwrap();
     let root = File::open(dir.path()).unwrap();
-    let unlimited = Limits { bytes: u64::MAX, entries: u64::MAX };
+    let unlimited = Limits::NONE;
     let base = [("d", Directory, ""), ("d/old", F, "old"), ("d/sub", Directory, ""), ("d/sub/old", F, "old")];
     apply(&root, tar(&base).as_slice(), "base", unlimited).unwrap();
     let next = [
@@ -477,7 +575,7 @@ fn files_directories_and_links_replace_each_other() {
     use EntryKind::{Directory, File as F};
     let dir = tempfile::tempdir().unwrap();
     let root = File::open(dir.path()).unwrap();
-    let unlimited = Limits { bytes: u64::MAX, entries: u64::MAX };
+    let unlimited = Limits::NONE;
     let link = soft(Path::new("elsewhere"));
     let kinds = [("x", F, "f"), ("x", Directory, ""), ("x/in", F, ""), ("x", link, ""), ("x", Directory, "")];
     apply(&root, tar(&kinds).as_slice(), "x", unlimited).unwrap();

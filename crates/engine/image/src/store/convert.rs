@@ -10,7 +10,7 @@
 use super::ImageStore;
 use crate::chunked;
 use crate::form::LayerForm;
-use crate::layer::{ApplyError, Decoder, Encoder, HashingReader};
+use crate::layer::{ApplyError, Decoder, Encoder, HashingReader, Permits};
 use crate::remote::Growth;
 use crate::transfer::Stop;
 use crate::{Image, ImageError, Layer};
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Another one as soon as a form is written in other bytes.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " 3");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " 4");
 
 /// What is read of a layer at once.
 const PIECE: usize = 128 << 10;
@@ -203,7 +203,7 @@ impl ImageStore {
         let mut plain = BufReader::with_capacity(PIECE, stop.reader(self.plain(layer)?));
         let (writer, diff_id, annotations) = match form {
             LayerForm::Zstd | LayerForm::Chunked => {
-                let written = chunked::write(&mut plain, writer, &what)?;
+                let written = chunked::write(&mut plain, writer, &what, Permits::ALL)?;
                 (written.writer, written.diff_id, written.annotations)
             }
             LayerForm::Gzip | LayerForm::Uncompressed | LayerForm::Stored => {

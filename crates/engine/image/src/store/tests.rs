@@ -1,5 +1,5 @@
 use super::*;
-use crate::layer::{DiffOptions, Encoder};
+use crate::layer::{DiffOptions, Encoder, Permits};
 use crate::transfer::Stop;
 use crate::{NewImage, busybox_rootfs};
 use hako_error::Kind;
@@ -79,6 +79,93 @@ fn a_hostile_import_leaves_nothing() {
     assert!(store.list().unwrap().is_empty() && store.content().list().unwrap().is_empty());
     assert!(store.snapshots().list().is_empty());
     assert_eq!(fs::read_dir(dir.path().join("content/leases")).unwrap().count(), 0);
+}
+
+/// What `tar -P` made of a directory, and one device that not every root file system has.
+fn absolute_tar(dir: &Path, flags: &[&str]) -> Vec<u8> {
+    let output = std::process::Command::new("tar").args(["-P", "-cf", "-"]).args(flags).arg(dir).output();
+    output.unwrap().stdout
+}
+
+#[test]
+fn a_root_file_system_with_absolute_names_becomes_a_layer_without() {
+    let (dir, store) = store();
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/name"), "x").unwrap();
+    fs::hard_link(root.join("etc/name"), root.join("etc/other")).unwrap();
+    let transform = format!("--transform=s|^{}||", root.display());
+    let tar = absolute_tar(&root, &[&transform]);
+    for compression in [Compression::None, Compression::Gzip] {
+        let mut encoder = Encoder::new(Vec::new(), compression).unwrap();
+        encoder.write_all(&tar).unwrap();
+        let (bytes, _) = encoder.finish().unwrap();
+        let image =
+            store.import_rootfs(bytes.as_slice(), &name("root"), ImageConfiguration::default()).unwrap();
+        let mut layer = crate::layer::TarReader::new(store.plain(&image.layers[0]).unwrap());
+        let mut entries = Vec::new();
+        while let Some(entry) = layer.next().unwrap() {
+            entries.push((String::from_utf8(entry.path).unwrap(), entry.kind));
+        }
+        use crate::layer::EntryKind::{Directory, File, HardLink};
+        let link = HardLink(b"etc/name".to_vec());
+        let expected = [("etc/", Directory), ("etc/name", File), ("etc/other", link)];
+        assert_eq!(entries, expected.map(|(path, kind)| (path.to_owned(), kind)));
+        assert!(store.unpack(&image).unwrap().is_some());
+        // The archive as it came is not kept, and the layer can be unpacked anew.
+        assert_eq!(store.content().list().unwrap().len(), 3, "layer, configuration and manifest");
+        store.remove("root", false).unwrap();
+        store.gc().unwrap();
+    }
+}
+
+#[test]
+fn an_imported_device_that_no_layer_may_have_is_refused_and_leaves_nothing() {
+    let (dir, store) = store();
+    let node = dir.path().join("disk");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::BlockDevice;
+    rustix::fs::mknodat(rustix::fs::CWD, &node, kind, mode, rustix::fs::makedev(7, 300)).unwrap();
+    let tar = absolute_tar(&node, &[]);
+    for (compression, permits) in [
+        (Compression::None, Permits::LAYER),
+        (Compression::Gzip, Permits::LAYER),
+        (Compression::None, Permits::ALL),
+    ] {
+        store.permit(permits);
+        let mut encoder = Encoder::new(Vec::new(), compression).unwrap();
+        encoder.write_all(&tar).unwrap();
+        let (bytes, _) = encoder.finish().unwrap();
+        let imported = store.import_rootfs(bytes.as_slice(), &name("disk"), ImageConfiguration::default());
+        if permits.devices {
+            imported.unwrap();
+            continue;
+        }
+        let error = imported.unwrap_err();
+        assert!(error.chain().contains("block device 7:300") && error.kind() == Kind::Invalid, "{error:?}");
+        assert!(store.list().unwrap().is_empty() && store.content().list().unwrap().is_empty());
+        assert!(store.snapshots().list().is_empty());
+    }
+}
+
+#[test]
+fn an_import_that_unpacks_to_very_much_is_refused() {
+    let (_dir, store) = store();
+    let mut encoder = Encoder::new(Vec::new(), Compression::Zstd).unwrap();
+    let mut header = ::tar::Header::new_gnu();
+    header.set_path("zeros").unwrap();
+    header.set_size(1 << 40);
+    header.set_cksum();
+    encoder.write_all(header.as_bytes()).unwrap();
+    let zeros = vec![0; 16 << 20];
+    for _ in 0..120 {
+        encoder.write_all(&zeros).unwrap();
+    }
+    let (bytes, _) = encoder.finish().unwrap();
+    let error =
+        store.import_rootfs(bytes.as_slice(), &name("bomb"), ImageConfiguration::default()).unwrap_err();
+    assert!(error.chain().contains("more than a layer may") && error.kind() == Kind::Invalid, "{error:?}");
+    assert!(store.content().list().unwrap().is_empty() && store.snapshots().list().is_empty());
 }
 
 #[test]

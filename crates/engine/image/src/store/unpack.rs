@@ -2,7 +2,7 @@
 
 use super::ImageStore;
 use crate::image::{Image, Layer};
-use crate::layer::{Decoder, HashingReader, Limits, apply};
+use crate::layer::{Applied, Decoder, HashingReader, Limits, apply};
 use crate::transfer::Stop;
 use crate::{ImageError, chain_id};
 use hako_error::{Kind, Result};
@@ -123,7 +123,8 @@ impl ImageStore {
             let reader = Decoder::new(BufReader::with_capacity(1 << 17, blob), compression)?;
             let reader = stop.reader(reader);
             self.with_fresh_snapshot(name, parent, |root| {
-                let diff_id = apply_all(root, reader, &layer.digest.to_string(), layer.size)?;
+                let limits = self.layer_limits(layer.size);
+                let (diff_id, _) = apply_all(root, reader, &layer.digest.to_string(), limits)?;
                 if diff_id == layer.diff_id {
                     return Ok(());
                 }
@@ -183,16 +184,16 @@ pub(super) fn fresh_key() -> String {
     format!("{KEY_PREFIX}{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Applies a tar to `root` and returns the digest of the whole stream, padding included.
+/// Applies a tar to `root`; returns the digest of the whole stream, padding included, and what was done.
 pub(super) fn apply_all(
     root: &File,
     reader: impl std::io::Read,
     what: &str,
-    stored_size: u64,
-) -> Result<Digest> {
+    limits: Limits,
+) -> Result<(Digest, Applied)> {
     let mut reader = HashingReader::new(reader);
-    apply(root, &mut reader, what, Limits::for_blob(stored_size))?;
+    let applied = apply(root, &mut reader, what, limits)?;
     std::io::copy(&mut reader, &mut std::io::sink())
         .map_err(|source| crate::layer::ApplyError::Stream { layer: what.to_owned(), source })?;
-    Ok(reader.finish())
+    Ok((reader.finish(), applied))
 }

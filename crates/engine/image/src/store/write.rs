@@ -2,10 +2,10 @@
 
 use super::ImageStore;
 use crate::chunked::{self, Listed};
-use crate::layer::{ApplyError, DiffOptions, diff};
+use crate::layer::{ApplyError, DiffOptions, Permits, diff};
 use crate::{ImageError, Layer};
 use hako_content::{Expected, Finished, Lease};
-use hako_error::{Error, Kind, Result};
+use hako_error::{Classify, Error, Kind, Result};
 use hako_oci::media_type;
 use hako_snapshot::Mounts;
 use std::io::{BufReader, BufWriter, Write};
@@ -68,11 +68,21 @@ impl ImageStore {
     }
 
     /// Writes the tar that `make` makes as a layer blob, while it is made; also returns what `make` returns. `what`
-    /// names the layer in errors.
+    /// names the layer in errors. What no other machine would take is refused here already.
     pub fn write_tar<T>(
         &self,
         what: &str,
         lease: &Lease,
+        make: impl FnOnce(&mut dyn Write) -> Result<T>,
+    ) -> Result<(NewLayer, T)> {
+        self.write_permitted(what, lease, self.permits(), make)
+    }
+
+    pub(super) fn write_permitted<T>(
+        &self,
+        what: &str,
+        lease: &Lease,
+        permits: Permits,
         make: impl FnOnce(&mut dyn Write) -> Result<T>,
     ) -> Result<(NewLayer, T)> {
         let writer = self.content().writer(what)?.under(lease);
@@ -80,7 +90,7 @@ impl ImageStore {
         let (tar, sink) = std::io::pipe().map_err(broken)?;
         let (made, written) = std::thread::scope(|scope| {
             let tar = BufReader::with_capacity(PIECE, tar);
-            let writing = scope.spawn(|| chunked::write(tar, writer, what));
+            let writing = scope.spawn(|| Ok(chunked::write(tar, writer, what, permits)));
             let mut sink = BufWriter::with_capacity(PIECE, sink);
             let made = make(&mut sink).and_then(|made| {
                 sink.flush().map_err(broken)?;
@@ -90,10 +100,11 @@ impl ImageStore {
             let panicked = |_| Err(Error::new(Kind::Internal, "a thread that makes layers panicked"));
             (made, writing.join().unwrap_or_else(panicked))
         });
-        let (made, written) = match (made, written) {
+        let (made, written) = match (made, written?) {
             (Ok(made), written) => (made, written?),
-            // A full disk is why the tar could not be handed on.
-            (Err(_), Err(full)) if full.kind() == Kind::Exhausted => return Err(full),
+            // A full disk, or what is no part of a layer, is why the tar could not be handed on.
+            (Err(_), Err(cause @ ApplyError::Hostile { .. })) => return Err(cause.into()),
+            (Err(_), Err(full)) if full.kind() == Kind::Exhausted => return Err(full.into()),
             // What cannot be read is why the tar is cut.
             (Err(error), _) => return Err(error),
         };

@@ -40,29 +40,30 @@ impl Fetching {
         if index.is_empty() {
             return Ok(None);
         }
-        match self.assemble(job, position, index).await {
-            Ok(fetched) => Ok(fetched),
-            Err(error) if matches!(error.kind(), Kind::Exhausted | Kind::Cancelled | Kind::Unauthorized) => {
-                Err(error)
-            }
-            Err(error) => {
-                tracing::debug!(layer = %job.digest, error = error.chain(), "a layer is fetched as a whole");
-                Ok(None)
-            }
-        }
+        let (table, tail) = match self.table(job, position).await {
+            Ok(table) => table,
+            Err(error) => return whole(job, error),
+        };
+        // What a table must not name no whole download makes better.
+        table.check(&format!("layer {}", job.digest), self.store.permits())?;
+        let end = position.offset - FRAME_HEAD;
+        self.assemble(job, plan(index, &table, end), tail).await.or_else(|error| whole(job, error))
     }
 
-    async fn assemble(&self, job: &Job, position: Position, index: &Index) -> Result<Option<Fetched>> {
-        // Table and footer are the blob's end; they are fetched once and appended as they are.
-        let end = position.offset - FRAME_HEAD;
-        let tail = self.range(job, end..job.size).await?;
+    /// The table, and the blob's end that it is in with its footer: that is fetched once and appended as it is.
+    async fn table(&self, job: &Job, position: Position) -> Result<(Table, Bytes)> {
+        let tail = self.range(job, position.offset - FRAME_HEAD..job.size).await?;
         let from = usize::try_from(FRAME_HEAD).unwrap_or(0);
         let length = usize::try_from(position.length).unwrap_or(usize::MAX);
         let table = tail.get(from..from.saturating_add(length)).ok_or_else(|| ImageError::Unusable {
             what: format!("layer {}", job.digest),
             reason: "its table of chunks is cut short".into(),
         })?;
-        let parts = plan(index, &Table::parse(table, position)?, end);
+        let table = Table::parse(table, position)?;
+        Ok((table, tail))
+    }
+
+    async fn assemble(&self, job: &Job, parts: Vec<Part>, tail: Bytes) -> Result<Option<Fetched>> {
         let saved: u64 = parts.iter().map(Part::here).sum();
         if saved < job.size / 10 {
             return Ok(None);
@@ -133,6 +134,15 @@ impl Fetching {
             failures += 1;
         }
     }
+}
+
+/// What failed is fetched as a whole, unless that would fail as well.
+fn whole(job: &Job, error: Error) -> Result<Option<Fetched>> {
+    if matches!(error.kind(), Kind::Exhausted | Kind::Cancelled | Kind::Unauthorized) {
+        return Err(error);
+    }
+    tracing::debug!(layer = %job.digest, error = error.chain(), "a layer is fetched as a whole");
+    Ok(None)
 }
 
 async fn send(pipe: &Pipe, bytes: Bytes) -> Result<()> {

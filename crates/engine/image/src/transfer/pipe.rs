@@ -173,7 +173,7 @@ impl Pipe {
                 name: job.name(),
                 compression: job.compression,
                 is_bottom: job.is_bottom,
-                limits: Limits::for_blob(job.size),
+                limits: store.layer_limits(job.size),
                 stop: Stop::default(),
             };
             let (sender, unpacking) = Unpacking::start(store, unpack, &is_refused, alive)?;
@@ -286,8 +286,7 @@ impl Unpacking {
         let (to_hash, from_decoder) = sync_channel::<Bytes>(WAITING);
         let (to_apply, to_be_applied) = sync_channel::<Bytes>(WAITING);
         let (name, compression, limits) = (unpack.name.clone(), unpack.compression, unpack.limits);
-        // Headers, padding and what follows the archive's end, beyond the files themselves.
-        let longest = limits.bytes.saturating_add(limits.entries * 4096);
+        let longest = limits.longest();
         let stop = unpack.stop.clone();
         let decoded = stage("decode", alive, move || {
             decode(Pieces::new(compressed, stop), compression, longest, &to_hash, &to_apply)

@@ -1,6 +1,6 @@
 //! Archives and layout directories, with skopeo and podman as the other side.
 
-use crate::stores::{Store, leaning_layers, name, tar};
+use crate::stores::{Store, hostile_layers, leaning_layers, name, tar};
 use hako_error::Kind;
 use hako_image::layer::Encoder;
 use hako_image::transfer::{Progress, Stop};
@@ -309,6 +309,30 @@ fn saving_a_damaged_image_names_what_is_damaged() {
                 assert!(error.chain().contains(&damaged.to_string()), "{error:?}");
             }
         }
+    }
+}
+
+#[test]
+fn absolute_names_and_devices_in_a_loaded_layer_are_refused_by_name_and_leave_nothing() {
+    for (layer, expected) in hostile_layers() {
+        let (maker, there) = (Store::new(), Store::new());
+        let image = maker.image_from("bad", Compression::Gzip, &[tar("dir/x", b"x", None), layer]);
+        let layout = maker.dir.path().join("layout");
+        let images = [(image.clone(), image.names.clone())];
+        maker.images.save_layout(&images, None, &layout).unwrap();
+        for format in [SaveFormat::Docker, SaveFormat::Oci] {
+            let archive = saved(&maker, &image, format);
+            let error = there.images.load(archive.as_slice(), &Progress::none()).unwrap_err();
+            assert!(expected.iter().all(|part| error.chain().contains(part)), "{expected:?}: {error:?}");
+            assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+            there.assert_empty();
+        }
+        let error = there.images.load_layout(&layout, &Progress::none()).unwrap_err();
+        assert!(expected.iter().all(|part| error.chain().contains(part)), "{expected:?}: {error:?}");
+        there.assert_empty();
+        // Not even where it is here already, as one that an earlier version took.
+        let error = maker.images.unpack(&image).unwrap_err();
+        assert!(expected.iter().all(|part| error.chain().contains(part)), "{expected:?}: {error:?}");
     }
 }
 

@@ -1,13 +1,13 @@
 //! What goes wrong, is refused, or is tried again.
 
 use crate::fake::{Fake, Seen, cutting, hasty, options, start_of, status};
-use crate::stores::{Store, noise, tar};
+use crate::stores::{Store, hostile_layers, noise, tar};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures::StreamExt;
 use hako_error::Kind;
 use hako_image::Image;
-use hako_image::layer::Encoder;
+use hako_image::layer::{Encoder, Permits};
 use hako_image::remote::{Credentials, Payload, RemoteClient, RemoteOptions};
 use hako_image::transfer::{Progress, PullOptions, PushOptions, pull, push};
 use hako_names::Digest;
@@ -143,6 +143,27 @@ async fn hostile_layers_are_refused_by_name_and_leave_nothing() {
     // Not even a tar.
     serve_layer(&fake, &noise(10_000, 1), None);
     assert!(failure(&fake).await.chain().contains("no tar"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absolute_names_and_devices_in_a_pulled_layer_are_refused_by_name_and_leave_nothing() {
+    let fake = Fake::start().await;
+    for (layer, expected) in hostile_layers() {
+        serve_layer(&fake, &layer, None);
+        let error = failure(&fake).await;
+        let said = error.chain();
+        assert!(said.contains("layer sha256:") && error.kind() == Kind::Invalid, "{said}");
+        assert!(expected.iter().all(|part| said.contains(part)), "{expected:?}: {said}");
+    }
+    let there = Store::new();
+    there.images.permit(Permits::ALL);
+    for (layer, _) in hostile_layers().drain(..4) {
+        serve_layer(&fake, &layer, None);
+        let pulled = pull(&there.images, &fake.name("app:1"), &options(), &Progress::none()).await;
+        // There is no such file in that layer, whose names are below its root.
+        let is_dangling = |error: hako_error::Error| error.chain().contains("no such file in the image");
+        assert!(pulled.map_or_else(is_dangling, |_| true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

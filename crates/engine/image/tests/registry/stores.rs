@@ -159,6 +159,26 @@ pub fn tar(path: &str, content: &[u8], hides: Option<&str>) -> Vec<u8> {
     tar.finish().unwrap()
 }
 
+/// A layer with entries that each are refused in what comes from elsewhere, each with what is said of it.
+pub fn hostile_layers() -> Vec<(Vec<u8>, [&'static str; 2])> {
+    let one = |path: &str, kind: EntryKind| {
+        let mut tar = TarWriter::new(Vec::new());
+        tar.append(&entry("dir/", EntryKind::Directory, 0), std::io::empty()).unwrap();
+        tar.append(&entry(path, kind, 0), std::io::empty()).unwrap();
+        tar.finish().unwrap()
+    };
+    let (disk, memory) =
+        (EntryKind::Block { major: 8, minor: 0 }, EntryKind::Character { major: 1, minor: 2 });
+    let ghost = EntryKind::Character { major: 0, minor: 0 };
+    vec![
+        (one("/etc/cron.d/x", EntryKind::File), ["\"/etc/cron.d/x\"", "begins with"]),
+        (one("passwd", EntryKind::HardLink(b"/etc/passwd".to_vec())), ["\"passwd\"", "hard link to"]),
+        (one("dev/sda", disk), ["\"dev/sda\"", "block device 8:0"]),
+        (one("dev/kmem", memory), ["\"dev/kmem\"", "character device 1:2"]),
+        (one("dir/ghost", ghost), ["\"dir/ghost\"", "whiteout"]),
+    ]
+}
+
 /// Two layers of which the second needs the first: it writes through its link, and into its directories without
 /// naming them.
 pub fn leaning_layers() -> (Vec<u8>, Vec<u8>) {
