@@ -87,6 +87,16 @@ impl Drop for OnDrop {
     }
 }
 
+/// Removes the groups of steps that were killed with their builder: their processes have died with it.
+fn remove_groups(path: &str) {
+    let removed =
+        hako_cgroup::CgroupRoot::detect().and_then(|root| root.open(path)).and_then(|group| group.delete());
+    match removed {
+        Ok(()) | Err(hako_cgroup::CgroupError::NotFound { .. }) => {}
+        Err(error) => tracing::warn!(%error, path, "the groups of an earlier process's steps stay"),
+    }
+}
+
 impl Builder {
     /// A builder on those images; removes what builds of an earlier process left. One for each image store.
     pub fn new(images: ImageStore, config: BuilderConfig) -> Result<Self> {
@@ -103,6 +113,7 @@ impl Builder {
                 images.snapshots().remove(&info.name)?;
             }
         }
+        remove_groups(&config.cgroup);
         let cores: usize = std::thread::available_parallelism().map_or(1, Into::into);
         let parallel = if config.parallel == 0 { 8 * cores } else { config.parallel };
         let cache = Cache::open(&images)?;

@@ -587,6 +587,17 @@ mod on_the_runtime {
     }
 
     #[test]
+    fn groups_of_steps_that_were_killed_with_their_builder_go_with_the_next() {
+        let mut bench = bench("FROM busybox\nRUN echo hi > /x\n");
+        let root = hako_cgroup::CgroupRoot::detect().unwrap();
+        root.create(&format!("{}/build-7/below", config().cgroup)).unwrap();
+        assert!(groups() > 0);
+        bench.builder = Builder::new(bench.images.clone(), config()).unwrap();
+        assert_eq!(groups(), 0);
+        bench.build();
+    }
+
+    #[test]
     fn a_failing_step_leaves_nothing() {
         let bench = bench("FROM busybox\nRUN echo why; exit 9\n");
         let error = bench.fails();
