@@ -5,7 +5,7 @@ use crate::api::ApiVersion;
 use crate::client::Hijack;
 use crate::container::body::{JsonBody, check_type, timely, typed};
 use crate::detach::Keys;
-use crate::error::{Answer, Failure, invalid, unimplemented};
+use crate::error::{Answer, Failure, invalid};
 use crate::events::Log;
 use crate::frame::{self, Talk};
 use crate::params::Params;
@@ -321,16 +321,19 @@ pub(crate) async fn resize(
     let size = size(&params)?;
     match &*record.progress.lock() {
         Progress::Running { resize: Some(resize), .. } => resize(size)?,
-        Progress::Running { resize: None, .. } => {
-            return Err(unimplemented(format!("exec {id} has no terminal")));
-        }
+        // Docker says so too where there is no terminal.
+        Progress::Running { resize: None, .. } => {}
         _ => return Err(Failure(Error::new(Kind::FailedPrecondition, format!("exec {id} is not running")))),
     }
     Ok(Response::new(Body::empty()))
 }
 
-/// `h` and `w` of a terminal.
+/// `h` and `w` of a terminal, which the kernel keeps in 16 bits.
 pub(crate) fn size(params: &Params) -> Result<TerminalSize, Failure> {
-    let need = |name: &str| params.number(name)?.ok_or_else(|| invalid(format!("{name} is missing")));
+    let need = |name: &str| {
+        let number: Option<u64> = params.number(name)?;
+        let number = number.ok_or_else(|| invalid(format!("{name} is missing")))?;
+        Ok::<_, Failure>(u16::try_from(number).unwrap_or(u16::MAX))
+    };
     Ok(TerminalSize { rows: need("h")?, columns: need("w")? })
 }

@@ -346,6 +346,13 @@ pub enum BuildEvent {
         /// What.
         message: String,
     },
+    /// The program of a RUN step failed, and the build with it.
+    RunFailed {
+        /// Which, as it was called.
+        words: Vec<String>,
+        /// How it ended.
+        code: i32,
+    },
     /// A step failed and what it left can be entered.
     Kept {
         /// The image that holds the state.

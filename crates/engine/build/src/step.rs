@@ -234,6 +234,7 @@ fn run_step(
     if shared.keep_failed {
         crate::failed::keep(shared, run, below, mounts)?;
     }
+    let _ = shared.events.send(BuildEvent::RunFailed { words: run.words.clone(), code: exit.code });
     let note = if exit.oom_killed { ", killed for lack of memory" } else { "" };
     Err(BuildError::Run {
         place: format!("{}:{}", shared.file, node.place.line),

@@ -6,6 +6,7 @@ use crate::create::SNAPSHOT_PREFIX;
 use crate::error::blocking;
 use crate::record::{self, ContainerRecord, ContainerStatus, SandboxPhase, SandboxRecord};
 use crate::sandbox::{Live, SandboxObject};
+use crate::start::Cause;
 use crate::{Engine, Removal, SandboxId};
 use hako_error::{Error, Kind, Result};
 use hako_names::ContainerId;
@@ -369,7 +370,7 @@ impl Core {
                 && crate::stop::starts_at_open(&container)
             {
                 container.change(|_, life| life.restarting = true);
-                Self::restart_later(Arc::downgrade(self), &container, Duration::ZERO);
+                Self::restart_later(Arc::downgrade(self), &container, Duration::ZERO, Cause::Opened);
             }
         }
     }

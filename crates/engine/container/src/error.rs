@@ -193,6 +193,9 @@ fn container_name(name: &str) -> String {
 
 fn volume_name(name: &str) -> String {
     match name.len() {
+        1 if name.starts_with(|first: char| first.is_ascii_alphanumeric()) => format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        ),
         ..=NAME_BYTES => format!(
             "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" \
              are allowed. If you intended to pass a host directory, use absolute path"

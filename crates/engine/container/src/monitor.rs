@@ -3,6 +3,7 @@
 use crate::container::ContainerObject;
 use crate::core::Core;
 use crate::sandbox::SandboxObject;
+use crate::start::Cause;
 use crate::{Action, ContainerState, Exit};
 use hako_names::ContainerId;
 use hako_runtime::{ContainerStatus, Shim, ShimEvent};
@@ -172,7 +173,7 @@ impl Core {
         self.rest(container, live.map(|live| live.shim.pid())).await;
         hako_sys::failpoint!("container.exit.rested");
         if let Some(delay) = delay {
-            Self::restart_later(Arc::downgrade(self), container, delay);
+            Self::restart_later(Arc::downgrade(self), container, delay, Cause::Policy);
         }
     }
 
@@ -189,6 +190,7 @@ impl Core {
         core: Weak<Self>,
         container: &Arc<ContainerObject>,
         delay: std::time::Duration,
+        cause: Cause,
     ) {
         let container = Arc::clone(container);
         let Some(alive) = core.upgrade().map(|core| core.alive.subscribe()) else {
@@ -204,7 +206,7 @@ impl Core {
             }
             let Some(core) = core.upgrade() else { return };
             hako_sys::failpoint!("container.restart.due");
-            if let Err(error) = Box::pin(core.start_again(&container)).await {
+            if let Err(error) = Box::pin(core.start_for(&container, cause)).await {
                 tracing::warn!(container = container.id.short(), error = %error.chain(), "start a container again");
             }
         });

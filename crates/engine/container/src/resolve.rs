@@ -47,7 +47,7 @@ pub(crate) fn merge(spec: &ContainerSpec, image: &ImageConfiguration) -> Result<
         entrypoint,
         cmd,
         env: merge_env(config.env().iter().flatten().chain(&spec.env)),
-        working_dir: first([&spec.working_dir, config.working_dir().as_ref().unwrap_or(&String::new()), "/"]),
+        working_dir: first([&spec.working_dir, config.working_dir().as_ref().unwrap_or(&String::new()), ""]),
         user: first([&spec.user, config.user().as_ref().unwrap_or(&String::new()), ""]),
         stop_signal: match (spec.stop_signal, config.stop_signal()) {
             (Some(signal), _) => signal,

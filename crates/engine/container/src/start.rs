@@ -22,34 +22,44 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Core {
-    /// Starts a container for a caller: what its restart policy has done before does not count any more.
-    pub(crate) async fn start(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
-        self.start_as(container, false).await
-    }
+/// Who wants a container to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Somebody asked for it: what the restart policy has done before does not count any more.
+    Caller,
+    /// Its restart policy, after it ended.
+    Policy,
+    /// Its restart policy, as the engine begins: that is no restart that counts.
+    Opened,
+}
 
-    /// Starts a container because its restart policy says so.
-    pub(crate) async fn start_again(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
-        self.start_as(container, true).await
+impl Core {
+    /// Starts a container for a caller.
+    pub(crate) async fn start(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
+        self.start_for(container, Cause::Caller).await
     }
 
     /// Its own lock is held until it runs or is known not to.
-    async fn start_as(self: &Arc<Self>, container: &Arc<ContainerObject>, is_again: bool) -> Result<()> {
+    pub(crate) async fn start_for(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        cause: Cause,
+    ) -> Result<()> {
         let started = {
             let _op = container.op.lock().await;
-            if is_again && !container.life.borrow().restarting {
+            if cause != Cause::Caller && !container.life.borrow().restarting {
                 // A caller stopped it while the lock was waited for.
                 return Ok(());
             }
             self.may_start(container)?;
-            if !is_again {
+            if cause != Cause::Policy {
                 *container.delay.lock() = Duration::ZERO;
             }
             container.change(|status, _| {
                 (status.stopped_by_caller, status.paused) = (false, false);
-                status.restart_count = if is_again { status.restart_count + 1 } else { 0 };
+                status.restart_count = if cause == Cause::Policy { status.restart_count + 1 } else { 0 };
             });
-            if is_again {
+            if cause != Cause::Caller {
                 hako_sys::failpoint!("container.restart.counted");
             }
             hako_sys::failpoint!("container.start.begun");

@@ -99,7 +99,7 @@ pub struct Resolved {
     pub cmd: Vec<String>,
     /// All of `NAME=value`.
     pub env: Vec<String>,
-    /// Absolute.
+    /// Absolute; nothing is the root.
     pub working_dir: String,
     /// As written by the request or the image.
     pub user: String,

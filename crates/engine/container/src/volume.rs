@@ -81,6 +81,10 @@ impl Core {
     }
 
     fn make_volume(&self, name: &str, new: NewVolume) -> Result<Volume, EngineError> {
+        if name.len() == 1 {
+            // Older versions made such volumes, which are still used and removed.
+            return Err(EngineError::VolumeName { name: name.to_owned() });
+        }
         let NewVolume { labels, options } = new;
         let dir = self.layout.volumes().join(name);
         let path = dir.join("_data");

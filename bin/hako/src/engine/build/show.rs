@@ -137,7 +137,7 @@ impl Show {
             }
             BuildEvent::Warning { line: 0, message } => vec![format!("warning: {message}")],
             BuildEvent::Warning { line, message } => vec![format!("warning: line {line}: {message}")],
-            BuildEvent::Kept { .. } => Vec::new(),
+            BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => Vec::new(),
         }
     }
 

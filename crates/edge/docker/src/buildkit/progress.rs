@@ -141,7 +141,7 @@ pub(crate) async fn follow(
             }
             BuildEvent::Warning { line: 0, message } => file.warn(&format!("warning: {message}")),
             BuildEvent::Warning { line, message } => file.warn(&format!("warning: line {line}: {message}")),
-            BuildEvent::Kept { .. } => {}
+            BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => {}
         }
     }
     // What a build that failed left unfinished.

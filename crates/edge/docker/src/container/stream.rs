@@ -121,7 +121,11 @@ pub(crate) async fn resize(
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let size = size(&params)?;
-    state.engine.resize(&id, size).await?;
+    let container = state.engine.container(&id).await?;
+    // Docker says that it is done also where there is no terminal.
+    if container.spec.tty || !container.state.is_running() {
+        state.engine.resize(&id, size).await?;
+    }
     if let Ok(container) = state.engine.container(&id).await {
         let (height, width) = (size.rows.to_string(), size.columns.to_string());
         state.events.container_with("resize", &container, &[("height", &height), ("width", &width)]);

@@ -330,8 +330,8 @@ fn networks_have_a_range_names_for_addresses_and_options() {
         assert!(docker.ask("GET", "/networks/app?verbose=true&scope=local", "").contains("\"app\""));
         docker.ok(&["rm", "-f", "web", "side"]);
         docker.ok(&["network", "rm", "app"]);
-        docker.ok(&["volume", "create", "v"]);
-        docker.ask("DELETE", "/volumes/v?force=1", "");
+        docker.ok(&["volume", "create", "vol"]);
+        docker.ask("DELETE", "/volumes/vol?force=1", "");
         assert_eq!(docker.ok(&["volume", "ls", "-q"]), "");
     });
 }

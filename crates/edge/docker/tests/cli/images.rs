@@ -30,9 +30,15 @@ fn build_makes_an_image_that_runs_and_a_failing_step_says_why() {
         assert!(docker.ok(&["rmi", "other/name:x"]).contains("Untagged: other/name:x"));
         std::fs::write(context.join("Dockerfile"), "FROM busybox\nRUN echo before; exit 9\n").unwrap();
         let (code, out, err) = docker.run(&["build", context.to_str().unwrap()]);
-        assert_ne!(code, 0);
-        assert!(out.contains("before"), "{out}");
-        assert!(err.contains('9'), "{err}");
+        assert!(code == 9 && out.contains("before"), "{code} {out}");
+        assert!(
+            err.contains("The command '/bin/sh -c echo before; exit 9' returned a non-zero code: 9"),
+            "{err}"
+        );
+        std::fs::write(context.join("Dockerfile"), "FROM busybox\nRUN [\"sh\", \"-c\", \"exit 3\"]\n")
+            .unwrap();
+        let (code, _, err) = docker.run(&["build", context.to_str().unwrap()]);
+        assert!(code == 3 && err.contains("The command 'sh -c exit 3' returned a non-zero code: 3"), "{err}");
         std::fs::write(context.join("Dockerfile"), "FROM missing-base\n").unwrap();
         let (code, _, err) = docker.run(&["build", context.to_str().unwrap()]);
         assert_ne!(code, 0);

@@ -258,3 +258,43 @@ fn a_request_of_http_1_1_has_one_host() {
         }
     });
 }
+
+#[test]
+fn a_directory_that_nobody_names_is_not_shown_and_not_committed() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "one", "busybox", "pwd"]);
+        assert_eq!(docker.ok(&["start", "-a", "one"]), "/\n");
+        assert_eq!(inspected(docker, "one", "{{json .Config.WorkingDir}}"), "\"\"");
+        docker.ok(&["commit", "one", "made"]);
+        assert!(!inspected(docker, "made", "{{json .Config}}").contains("\"WorkingDir\":\"/"));
+        docker.ok(&["rm", "one"]);
+    });
+}
+
+#[test]
+fn what_has_no_terminal_is_resized_without_effect() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "plain", "busybox", "sleep", "1000"]);
+        docker.ok(&["run", "-dt", "--name", "terminal", "busybox", "sleep", "1000"]);
+        docker.ok(&["create", "--name", "rest", "busybox", "true"]);
+        for (name, query, status) in [
+            ("plain", "h=10&w=20", "200"),
+            ("terminal", "h=10&w=20", "200"),
+            // The kernel has 16 bits for each.
+            ("terminal", "h=70000&w=99999999999", "200"),
+            ("terminal", "h=x&w=1", "400"),
+            ("terminal", "", "400"),
+            ("rest", "h=10&w=20", "409"),
+        ] {
+            let answer = docker.ask("POST", &format!("/containers/{name}/resize?{query}"), "");
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{name} {query}: {answer}");
+        }
+        let made = docker.post("/containers/plain/exec", r#"{"Cmd":["sleep","1000"]}"#);
+        let exec = made.split('"').nth(3).unwrap().to_owned();
+        docker.post(&format!("/exec/{exec}/start"), r#"{"Detach":true}"#);
+        docker.post(&format!("/exec/{exec}/resize?h=10&w=20"), "");
+        docker.ok(&["rm", "-f", "plain", "terminal", "rest"]);
+    });
+}

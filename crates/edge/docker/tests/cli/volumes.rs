@@ -203,6 +203,9 @@ fn a_part_of_a_volume_is_mounted_and_links_do_not_lead_out() {
         }
         let (code, _, err) = docker.run(&["create", "--mount", &part("../x"), "busybox"]);
         assert!(code != 0 && err.contains("relative path within the volume"), "{err}");
+        let nameless = "type=volume,dst=/part,volume-subpath=a";
+        let (code, _, err) = docker.run(&["create", "--mount", nameless, "busybox"]);
+        assert!(code != 0 && err.contains("must not set Subpath when using anonymous volumes"), "{err}");
         docker.ok(&["create", "--name", "rest", "--mount", &part("a"), "busybox"]);
         let copied = docker.dir.join("copied");
         docker.ok(&["cp", "rest:/part/b/file", copied.to_str().unwrap()]);
@@ -318,5 +321,35 @@ fn volumes_are_filtered_by_patterns_of_names() {
         assert_eq!(named("^data$"), "data\n");
         assert_eq!(named("data"), "data\ndata-old\nmy-data\n");
         assert_eq!(named("^(my|data)-"), "data-old\nmy-data\n");
+    });
+}
+
+#[test]
+fn volumes_have_names_of_two_letters_and_binds_copy_nothing() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let short =
+            "create a: volume name is too short, names should be at least two alphanumeric characters";
+        for args in
+            [&["volume", "create", "a"][..], &["create", "--mount", "type=volume,src=a,dst=/x", "busybox"]]
+        {
+            let (code, _, err) = docker.run(args);
+            assert!(code != 0 && err.contains(short), "{args:?}: {err}");
+        }
+        // The command line takes `a:` for a drive.
+        let answer = docker.ask(
+            "POST",
+            "/containers/create",
+            r#"{"Image":"busybox","HostConfig":{"Binds":["a:/x"]}}"#,
+        );
+        assert!(answer.contains(" 400 ") && answer.contains(short), "{answer}");
+        assert_eq!(docker.ok(&["volume", "ls", "-q"]) + &docker.ok(&["ps", "-aq"]), "");
+        for options in ["nocopy", "ro,nocopy"] {
+            let bind = format!("/tmp:/x:{options}");
+            let (code, _, err) = docker.run(&["create", "-v", &bind, "busybox"]);
+            assert!(code != 0 && err.contains("field VolumeOptions must not be specified"), "{err}");
+        }
+        docker.ok(&["run", "--rm", "-v", "aa:/x:nocopy", "busybox", "true"]);
+        docker.ok(&["volume", "rm", "aa"]);
     });
 }

@@ -89,7 +89,8 @@ pub(super) fn fill_process(
     process.set_terminal(Some(spec.tty));
     process.set_args(Some(resolved.argv.clone()));
     process.set_env(Some(env));
-    process.set_cwd(resolved.working_dir.clone().into());
+    let directory = if resolved.working_dir.is_empty() { "/" } else { &resolved.working_dir };
+    process.set_cwd(directory.into());
     process.set_user(user(identity));
     process.set_capabilities(Some(capability_sets(dropped, identity.uid == 0)));
     process.set_no_new_privileges(Some(spec.no_new_privs));

@@ -252,6 +252,7 @@ impl Core {
         let networks = self.networks()?;
         let mut wanted = sandbox.wanted.read().clone();
         if sandbox.live().is_none() {
+            networks.check_addresses(&networks.find(&spec.network)?.id, [spec.ip4, spec.ip6])?;
             // As with Docker, the last word counts until the start.
             wanted.endpoints.retain(|known| known.network != spec.network);
         }

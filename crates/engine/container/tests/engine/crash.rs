@@ -97,6 +97,7 @@ fn an_exit_while_nobody_listened_is_known_after_the_open() {
             matches!(state(&engine, &restarted).await, ContainerState::Running { .. })
         })
         .await;
+        assert_eq!(engine.container(&restarted).await.unwrap().restart_count, 0, "the engine began again");
     });
 }
 

@@ -33,6 +33,14 @@ impl Networks {
         Ok(connected?)
     }
 
+    /// Whether a network could give these addresses to somebody who is connected later.
+    ///
+    /// # Errors
+    /// `Invalid` for one that is in none of the subnets that were chosen for it.
+    pub fn check_addresses(&self, network: &str, asked: [Option<IpAddr>; 2]) -> hako_error::Result<()> {
+        Ok(check_asked(self.table.read().net(network)?, asked)?)
+    }
+
     fn connect_new(&self, request: &Connect<'_>) -> Result<Endpoint> {
         let options = EndpointOptions::parse(&request.options)?;
         if let Some(ip) = request.link_local.iter().copied().find(|ip| !is_link_local(*ip)) {
@@ -247,15 +255,24 @@ fn interface(net: &NetworkSpec, member: &Member, options: &EndpointOptions) -> R
     Ok(name.clone())
 }
 
+/// Addresses that somebody asks for are in subnets that somebody chose: others may be others tomorrow.
+fn check_asked(net: &NetworkSpec, asked: [Option<IpAddr>; 2]) -> Result<()> {
+    for ip in asked.into_iter().flatten() {
+        let mut pools = net.ipam.iter().filter(|ipam| ipam.subnet.is_ipv6() == ip.is_ipv6()).peekable();
+        if pools.peek().is_none_or(|ipam| !ipam.chosen) {
+            return Err(NetworkError::NotChosen { ip, name: net.name.clone() });
+        }
+        if !pools.any(|ipam| ipam.subnet.contains(ip)) {
+            return Err(NetworkError::NotInSubnet { ip });
+        }
+    }
+    Ok(())
+}
+
 fn choose_addresses(table: &Table, net: &NetworkSpec, request: &Connect<'_>) -> Result<Vec<EndpointAddress>> {
     let none = HashSet::new();
     let used = table.taken(&net.id).map_or(&none, |taken| &taken.addresses);
-    for asked in [request.ip4, request.ip6].into_iter().flatten() {
-        let ipam = net.ipam.iter().find(|ipam| ipam.subnet.is_ipv6() == asked.is_ipv6());
-        if ipam.is_none_or(|ipam| !ipam.chosen) {
-            return Err(NetworkError::NotChosen { ip: asked, name: net.name.clone() });
-        }
-    }
+    check_asked(net, [request.ip4, request.ip6])?;
     let mut addresses = Vec::new();
     for (asked, is_ipv6) in [(request.ip4, false), (request.ip6, true)] {
         let pools = net.ipam.iter().filter(|ipam| ipam.subnet.is_ipv6() == is_ipv6);

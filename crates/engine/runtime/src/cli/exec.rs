@@ -54,12 +54,13 @@ pub(super) fn exec(global: &Global, args: &mut Args) -> Result<u8> {
     let record = home.load()?;
     let refuse = |text: String| Err(Error::new(Kind::FailedPrecondition, text));
     match home.phase(&record) {
-        Phase::Running => {}
+        // As with runc, also before the start: its namespaces and its root are there.
+        Phase::Running | Phase::Created => {}
         Phase::Paused if request.ignores_pause => {}
         Phase::Paused => {
             return refuse(format!("container {id} is paused; resume it, or use --ignore-paused"));
         }
-        _ => return refuse(format!("container {id} is not running; start it first")),
+        _ => return refuse(format!("cannot exec in container {id}: it is not running")),
     }
     let spec = load_spec(&record.bundle)?;
     let process = process(args, &spec)?;

@@ -19,7 +19,9 @@ fn a_container_goes_through_create_start_exec_kill_and_delete() {
     assert_eq!(bundle.status(), "created");
     let pid = fs::read_to_string(bundle.path("pid")).unwrap();
     assert!(Path::new("/proc").join(&pid).exists());
-    assert!(!bundle.hako(&["exec", "ID", "true"]).status.success(), "not started yet");
+    assert_eq!(bundle.ok(&["exec", "ID", "sh", "-c", "echo before the start"]), "before the start\n");
+    assert_eq!(bundle.hako(&["exec", "ID", "sh", "-c", "exit 5"]).status.code(), Some(5));
+    assert_eq!(bundle.status(), "created");
     assert_eq!(fs::read_to_string(bundle.path("out")).unwrap(), "");
     bundle.ok(&["start", "ID"]);
     assert_eq!(bundle.status(), "running");
@@ -34,6 +36,9 @@ fn a_container_goes_through_create_start_exec_kill_and_delete() {
     bundle.ok(&["resume", "ID"]);
     bundle.ok(&["kill", "ID", "KILL"]);
     bundle.until("stopped");
+    let ended = bundle.hako(&["exec", "ID", "true"]);
+    assert_eq!(ended.status.code(), Some(255));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("it is not running"));
     let late = bundle.hako(&["kill", "ID"]);
     assert!(
         String::from_utf8_lossy(&late.stderr).contains("container not running"),

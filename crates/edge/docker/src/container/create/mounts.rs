@@ -131,6 +131,11 @@ pub(super) fn bind_mount(text: &str, version: ApiVersion) -> Result<Mount, Failu
     if propagation != Propagation::Private && !source.starts_with('/') {
         return Err(bad("mounts propagate to and from a path of the host, not a volume"));
     }
+    if source.starts_with('/') && answered.contains(&"copy") {
+        return Err(invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"bind\": field VolumeOptions must not be specified"
+        )));
+    }
     let source = match source.starts_with('/') {
         true => MountSource::Bind { path: source.into(), propagation, create: true },
         false => MountSource::volume(source),
@@ -222,6 +227,11 @@ fn subpath(mount: &MountRequest) -> Result<String, Failure> {
     let of_volume = mount.volume_options.as_ref().map(|options| options.subpath.clone());
     let of_image = mount.image_options.as_ref().map(|options| options.subpath.clone());
     let path = of_volume.or(of_image).unwrap_or_default();
+    if !path.is_empty() && mount.r#type == "volume" && mount.source.is_empty() {
+        return Err(invalid(
+            "invalid mount config for type \"volume\": must not set Subpath when using anonymous volumes",
+        ));
+    }
     let leads_out = path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0');
     match leads_out {
         true => {
