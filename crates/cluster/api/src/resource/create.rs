@@ -12,6 +12,7 @@ use super::apart::encode_kept;
 use super::convert;
 use super::decode;
 use super::encoded::head_value;
+use super::excess;
 use super::held;
 use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
@@ -78,6 +79,11 @@ pub(super) async fn store_new(
     is_dry_run: bool,
 ) -> Outcome<Stored> {
     wipe(&mut object, target)?;
+    let hopeless = excess::cut(&object).and_then(|cut| Some((hopeless(target, cut.clone())?, cut)));
+    let hopeless = hopeless.map(|(failure, cut)| {
+        object = cut;
+        failure
+    });
     let prefix = head_value(&object, "generateName").to_owned();
     // As upstream has it, who changes the object sees no name that is generated, no identity and no time.
     let asked = &target.named(head_value(&object, "name"));
@@ -92,6 +98,9 @@ pub(super) async fn store_new(
     admission::mutate(&change, &mut object).await?;
     metadata::dedup_owners(&mut object, writer.notes, Moment::Admitted);
     metadata::place(&mut object, target)?;
+    if let Some(failure) = hopeless {
+        return Err(failure);
+    }
     if !head_value(&object, "name").is_empty() || head_value(&object, "generateName").is_empty() {
         return attempt(server, target, object, writer, is_dry_run, &apart).await;
     }
@@ -108,6 +117,18 @@ pub(super) async fn store_new(
     status.message.push_str(", the server was not able to generate a unique name for the object");
     status.details.get_or_insert_default().retry_after_seconds = Some(1);
     Err(status.into())
+}
+
+/// The refusal of an object of which the first items alone have more faults than are told.
+fn hopeless(target: &Target, mut cut: Value) -> Option<Failure> {
+    let row = &*target.row;
+    let target = target.named(&named(&mut cut, target).ok()?);
+    row.default(&mut cut);
+    stamp(&mut cut);
+    row.strategy().prepare_create(&mut cut);
+    row.default(&mut cut);
+    let causes = row.check_create(&cut);
+    excess::is_enough(&causes).then(|| target.invalid(causes))
 }
 
 async fn attempt(

@@ -17,6 +17,7 @@ mod decode;
 mod delete;
 mod encoded;
 mod evict;
+mod excess;
 mod frames;
 mod held;
 mod identities;

@@ -15,6 +15,7 @@ use super::convert;
 use super::create::{Stored, store_new};
 use super::decode;
 use super::encoded::head_value;
+use super::excess;
 use super::metadata::{self, Moment};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
@@ -123,6 +124,12 @@ pub(super) async fn attempt(
     let apart = Apart::sent(&before.record, given.as_ref());
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
+    let part = PartWrite { name: writer.subresource, now: &hako_kube::time::now() };
+    let hopeless = excess::cut(&new).and_then(|cut| Some((hopeless(target, cut.clone(), old, &part)?, cut)));
+    let hopeless = hopeless.map(|(failure, cut)| {
+        new = cut;
+        failure
+    });
     row.default(&mut new);
     let change =
         Change { apart: Some(&apart), ..writer.change(server, Operation::Update, target, Some(old)) };
@@ -134,7 +141,9 @@ pub(super) async fn attempt(
     admission::mutate(&change, &mut new).await?;
     metadata::dedup_owners(&mut new, writer.notes, Moment::Admitted);
     metadata::stay(&mut new, old, target)?;
-    let part = PartWrite { name: writer.subresource, now: &hako_kube::time::now() };
+    if let Some(failure) = hopeless {
+        return Err(failure);
+    }
     let causes = settle(row, &mut new, old, &part, writer.notes);
     if !causes.is_empty() {
         return Err(target.invalid(causes));
@@ -178,6 +187,13 @@ pub(super) async fn attempt(
             refused(target, reservation, error)
         }
     }
+}
+
+/// The refusal of a change of which the first items alone have more faults than are told.
+fn hopeless(target: &Target, mut cut: Value, old: &Value, part: &PartWrite<'_>) -> Option<Failure> {
+    target.row.default(&mut cut);
+    let causes = settle(&target.row, &mut cut, old, part, &Notes::default());
+    excess::is_enough(&causes).then(|| target.invalid(causes))
 }
 
 /// What a write that the store refused comes to.

@@ -301,3 +301,52 @@ async fn numbers_that_are_as_large_as_they_can_be_end_nothing() {
     }
     others_are_served(&world).await;
 }
+
+/// The most memory that this process had at once, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_that_lack_everything_get_no_defaults_beyond_what_is_told_of_them() {
+    let world = World::start().await;
+    let items = vec!["{}"; 480_000].join(",");
+    let before = peak();
+    let pods = world.inside().dynamic(&ResourceType::new("", "v1", "pods"), Some("default"));
+    let body = format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p"}},"spec":{{"containers":[{items}]}}}}"#
+    );
+    let send = async |method: &str, path: &str, body: String| {
+        let request = http::Request::builder().method(method).uri(format!("https://127.0.0.1{path}"));
+        let request = request.header("content-type", "application/json").body(Full::from(Bytes::from(body)));
+        let mut connection = http2(&world, true).await;
+        let response = connection.send_request(request.unwrap()).await.unwrap();
+        let status = response.status();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        (status.as_u16(), serde_json::from_slice::<serde_json::Value>(&answer).unwrap())
+    };
+    let (code, answer) = send("POST", "/api/v1/namespaces/default/pods", body.clone()).await;
+    assert_eq!(code, 422);
+    let causes = answer["details"]["causes"].as_array().unwrap();
+    assert_eq!(
+        (&causes[0]["field"], &causes[3]["field"]),
+        (&json!("spec.containers[0].name"), &json!("spec.containers[1].image"),)
+    );
+    assert!(causes.last().unwrap()["message"].as_str().unwrap().contains("there is more wrong"));
+    let (code, answer) = send("POST", "/api/v1/namespaces/none/pods", body).await;
+    assert_eq!((code, &answer["reason"]), (404, &json!("NotFound")), "{answer}");
+    let deployments =
+        world.inside().dynamic(&ResourceType::new("apps", "v1", "deployments"), Some("default"));
+    deployments.create(&crate::contract::deployment("d"), &WriteOptions::default()).await.unwrap();
+    let body = json!({"metadata": {"name": "d"}, "spec": {"selector": {}, "template": {"spec": {"containers": []}}}});
+    let body = body.to_string().replace("[]", &format!("[{items}]"));
+    let (code, answer) = send("PUT", "/apis/apps/v1/namespaces/default/deployments/d", body).await;
+    assert_eq!(code, 422);
+    assert!(answer["message"].as_str().unwrap().contains("template.spec.containers[0].name: Required value"));
+    // Some forty bytes for an item as it is sent; with its defaults and its owner it has a thousand more.
+    let grown = peak() - before;
+    assert!(grown < 300 << 20, "{} MiB", grown >> 20);
+    assert!(pods.get("p").await.is_err());
+}
