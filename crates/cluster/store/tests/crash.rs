@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hako_store::{Embedded, EmbeddedConfig, Expect, HistoryLimits, Range, Revision, Store, Write};
+use hako_store::{Along, Embedded, EmbeddedConfig, Expect, HistoryLimits, Op, Range, Revision, Store, Write};
 
 const DIR: &str = "HAKO_STORE_CRASH_DIR";
 const TASKS: usize = 16;
@@ -50,6 +50,12 @@ async fn write_forever(store: Embedded, task: usize) {
             None => Write::delete(key(task), Expect::Any),
         };
         let last = Write::put(format!("{}/last", key(task)), format!("{task}:{step}:"), Expect::Any);
+        // Before it in the order of keys and behind it, as a service has it with its address.
+        let along = ["a", "z"].map(|place| {
+            let op = Op::Put { value: format!("{task}:{step}:").into(), lease: None };
+            Along { key: format!("{place}/{task:02}").into(), expect: Expect::Any, op }
+        });
+        let last = last.along(along.into());
         store.write(last).await.unwrap();
         // The first delete of all, or one repeated after a crash, finds nothing.
         let revision = store.write(write).await.map_or(0, |written| written.revision.0);
@@ -114,6 +120,15 @@ async fn verify(dir: &std::path::Path, acknowledged: &HashMap<usize, u64>, newes
             found.map(|value| value.chars().take(20).collect::<String>())
         );
     }
+    for task in 0..TASKS {
+        let keys = [format!("{}/last", key(task)), format!("a/{task:02}"), format!("z/{task:02}")];
+        let mut steps = Vec::new();
+        for key in keys {
+            let entry = store.get(key.as_bytes()).await.unwrap().entry;
+            steps.push(entry.map(|entry| step_of(std::str::from_utf8(&entry.value).unwrap())));
+        }
+        assert!(steps.windows(2).all(|pair| pair[0] == pair[1]), "half a step of task {task}: {steps:?}");
+    }
     // History is complete where it claims to be.
     let status = store.status().await.unwrap();
     let mut watch = store.watch("".into(), status.compacted).await.unwrap();
@@ -124,7 +139,7 @@ async fn verify(dir: &std::path::Path, acknowledged: &HashMap<usize, u64>, newes
             next = next.next();
         }
     }
-    assert!(store.range(Range::all("")).await.unwrap().entries.len() <= 2 * TASKS);
+    assert!(store.range(Range::all("")).await.unwrap().entries.len() <= 4 * TASKS);
     store.close().await;
 }
 

@@ -1,12 +1,15 @@
 //! ServiceCIDRs and IPAddresses: what there is at the start, what comes and goes with services, and what is repaired.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hako_client::{DeleteOptions, DynamicApi, Patch, ResourceType, WriteOptions};
+use hako_client::{Client, DeleteOptions, DynamicApi, Patch, ResourceType, WriteOptions};
 use hako_error::Kind;
-use hako_store::{Expect, Range, Store as _, Write};
+use hako_store::{Embedded, Expect, Range, Store as _, Write};
 use serde_json::{Value, json};
 
+use crate::informers::{self, bed::Bed};
 use crate::support::World;
 
 const ADDRESSES: &str = "/registry/networking.k8s.io/ipaddresses/";
@@ -254,4 +257,68 @@ async fn another_range_is_used_while_it_is_ready_and_not_longer() {
     services(&world).patch("late", None, &label, &WriteOptions::default()).await.unwrap();
     let page = world.store.range(Range::all(ADDRESSES)).await.unwrap();
     assert_eq!(page.entries.len(), 3);
+}
+
+/// Makes services, and takes every other one away again, until the server is gone.
+async fn churn(client: Client, name: String, done: Arc<AtomicUsize>) {
+    let services = client.dynamic(&ResourceType::new("", "v1", "services"), Some("default"));
+    for at in 0.. {
+        let name = format!("{name}-{at}");
+        if create(&services, &service(&name, json!({}))).await.is_err() {
+            return;
+        }
+        if at % 2 == 0 && services.delete(&name, &DeleteOptions::default()).await.is_err() {
+            return;
+        }
+        done.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Who has which address, as services say it and as addresses say it.
+async fn owners(store: &Embedded) -> [Vec<(String, String)>; 2] {
+    let of = async |prefix: &'static str| {
+        let page = store.range(Range::all(prefix)).await.unwrap();
+        let first =
+            |value: &[u8]| serde_json::Deserializer::from_slice(value).into_iter().next().unwrap().unwrap();
+        page.entries.iter().map(|entry| first(&entry.value)).collect::<Vec<Value>>()
+    };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let services = of("/registry/core/services/").await;
+    let mut said = services.iter().map(|it| (ip(it), text(&it["metadata"]["name"]))).collect::<Vec<_>>();
+    let addresses = of(ADDRESSES).await;
+    let parent = |it: &Value| (text(&it["metadata"]["name"]), text(&it["spec"]["parentRef"]["name"]));
+    let mut kept = addresses.iter().map(parent).collect::<Vec<_>>();
+    said.sort_unstable();
+    kept.sort_unstable();
+    [said, kept]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_the_server_is_killed_each_service_has_its_address_and_no_address_is_left_over() {
+    let mut bed = Bed::start(1_000_000).await;
+    let mut most = 0;
+    for round in 1..6 {
+        let done = Arc::new(AtomicUsize::new(0));
+        let churn =
+            |task: usize| tokio::spawn(churn(bed.straight(), format!("s{round}-{task}"), Arc::clone(&done)));
+        let work: Vec<_> = (0..4).map(churn).collect();
+        let worked = async || match done.load(Ordering::SeqCst) {
+            done if done >= round * 11 => Ok(()),
+            done => Err(format!("{done} services")),
+        };
+        informers::until("services", worked).await;
+        bed.kill();
+        for task in work {
+            task.await.unwrap();
+        }
+        let store = bed.store();
+        let [said, kept] = owners(&store).await;
+        assert_eq!(said, kept);
+        assert!(said.is_sorted_by(|one, next| one.0 < next.0), "an address has two owners: {said:?}");
+        most = most.max(said.len());
+        store.close().await;
+        drop(store);
+        bed.restart().await;
+    }
+    assert!(most > 20, "{most}");
 }

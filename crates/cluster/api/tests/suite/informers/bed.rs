@@ -101,8 +101,21 @@ impl Bed {
     }
 
     pub async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart().await;
+    }
+
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The store, while the server is killed.
+    pub fn store(&self) -> Embedded {
+        Embedded::open(self.dir.path().join("store")).unwrap()
+    }
+
+    pub async fn restart(&mut self) {
         self.child = child(self.dir.path(), self.port, self.history);
         self.answers().await;
     }

@@ -6,7 +6,7 @@
 //! followers ─► cut ─────►
 //! ```
 
-mod bed;
+pub mod bed;
 mod followers;
 mod told;
 mod writers;
@@ -38,7 +38,7 @@ impl Plan {
     }
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Result<(), String>) {
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Result<(), String>) {
     let end = Instant::now() + Duration::from_secs(120);
     loop {
         match is_so().await {
