@@ -50,15 +50,18 @@ async fn an_image_whose_proc_is_a_link_is_refused() {
 /// CVE-2024-21626: neither a descriptor nor a working directory of the host reaches the program.
 #[tokio::test]
 async fn cve_2024_21626_no_descriptor_of_ours_reaches_the_program() {
+    let leak = fs::File::open("/").unwrap();
+    // As one that a careless caller leaves open to all its children.
+    rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
     let bed = Bed::new().await;
-    let _leak = fs::File::open("/").unwrap();
     let (_, output) = bed.sh("ls /proc/self/fd").await;
     // The fourth is the one ls reads the directory with.
     assert_eq!(output, "0\n1\n2\n3\n");
-    for cwd in ["/proc/self/fd/3", "/proc/self/fd/7", "/proc/self/fd/9"] {
+    let descriptors = (3..32).chain([leak.as_raw_fd()]).map(|number| format!("/proc/self/fd/{number}"));
+    for cwd in descriptors {
         let id = crate::bed::unique("c");
         let mut spec = shell("pwd; ls");
-        spec.process_mut().as_mut().unwrap().set_cwd(cwd.into());
+        spec.process_mut().as_mut().unwrap().set_cwd((&cwd).into());
         assert!(bed.shim.create(bed.container(&id, spec)).await.is_err(), "{cwd}");
     }
     bed.finish().await;
