@@ -4,6 +4,9 @@ use proptest::prelude::{Strategy, any, prop};
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 
+/// How many times as many cases are tried, by hand.
+const TIMES: &str = "HAKO_FUZZ_TIMES";
+
 /// Hands over the seeds as they are, then copies of them that go on with the end of another one, and of which some bytes
 /// are others.
 pub fn run(seeds: Vec<Vec<u8>>, cases: u32, harness: impl Fn(&[u8])) {
@@ -22,7 +25,9 @@ pub fn run(seeds: Vec<Vec<u8>>, cases: u32, harness: impl Fn(&[u8])) {
             }
             bytes
         });
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let times = std::env::var(TIMES).ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let config =
+        Config { cases: cases.saturating_mul(times), failure_persistence: None, ..Config::default() };
     let random = TestRng::deterministic_rng(config.rng_algorithm);
     let run = TestRunner::new_with_rng(config, random).run(&damaged, |bytes| {
         harness(&bytes);

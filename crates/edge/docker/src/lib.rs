@@ -41,6 +41,7 @@ mod stats;
 mod system;
 mod volume;
 mod websocket;
+pub mod wire;
 
 pub use record::Exchange;
 pub use server::{serve, serve_all};

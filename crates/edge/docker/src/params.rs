@@ -28,7 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    fn read(query: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(query: &str) -> Result<Self, Failure> {
         let text = |coded: &str| {
             let bytes = decoded(&coded.replace('+', " ")).and_then(|bytes| String::from_utf8(bytes).ok());
             bytes.ok_or_else(|| invalid("query is not valid: its percent encoding"))

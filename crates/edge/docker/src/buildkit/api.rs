@@ -158,6 +158,11 @@ pub(crate) async fn build(state: DockerState, params: &Params, request: Request)
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
 }
 
+/// What can be said of a build by its query alone.
+pub(crate) fn judged_query(params: &Params) -> Result<(), Failure> {
+    Ok(asked(params)?.request(std::path::Path::new("/")).map(drop)?)
+}
+
 /// The query in the frontend's words.
 fn asked(params: &Params) -> Result<Asked, Failure> {
     let mut asked = Asked::default();

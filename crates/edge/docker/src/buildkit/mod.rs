@@ -26,6 +26,7 @@ mod table;
 mod wire;
 mod wish;
 
-pub(crate) use api::{build, cancel, session};
-pub(crate) use control::grpc;
+pub(crate) use api::{build, cancel, judged_query, session};
+pub(crate) use control::{grpc, judged_solve};
+pub(crate) use files::received;
 pub(crate) use table::Table;

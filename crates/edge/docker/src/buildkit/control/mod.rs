@@ -16,6 +16,7 @@ mod wire;
 mod workers;
 
 pub(crate) use builds::Builds;
+pub(crate) use solve::judged_solve;
 
 use super::api::{h2c, keep, turned};
 use super::peer;

@@ -11,6 +11,7 @@ use crate::buildkit::wish::{Asked, Entry};
 use ::hako_build::Built;
 use futures::Stream;
 use hako_error::{Error, Kind, Result};
+use prost::Message as _;
 use std::collections::HashMap;
 use tonic::Status;
 
@@ -52,6 +53,16 @@ async fn solved(state: &DockerState, mut request: SolveRequest) -> Result<SolveR
     };
     let built = run(state, session, &asked, source, &progress).await?;
     Ok(SolveResponse { exporter: told(&built, &asked) })
+}
+
+/// What can be said of a build by its request alone.
+pub(crate) fn judged_solve(message: &[u8]) -> Result<()> {
+    let request = SolveRequest::decode(message);
+    let mut request =
+        request.map_err(|error| Error::new(Kind::Invalid, "a request to build").with_source(error))?;
+    no_graph(request.definition.as_ref(), &request.inputs)?;
+    let attributes = wish(&request.frontend, std::mem::take(&mut request.attributes))?;
+    asked(&request, attributes)?.request(std::path::Path::new("/")).map(drop)
 }
 
 fn unimplemented(what: &str) -> Error {

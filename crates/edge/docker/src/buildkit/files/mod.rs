@@ -15,6 +15,6 @@ mod receive;
 mod send;
 mod wish;
 
-pub(crate) use receive::receive;
+pub(crate) use receive::{receive, received};
 pub(crate) use send::send;
 pub(crate) use wish::{Wish, patterns};

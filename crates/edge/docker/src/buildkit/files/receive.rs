@@ -9,6 +9,7 @@ use crate::buildkit::peer::refusal;
 use crate::buildkit::wire::{Packet, PacketKind, Stat};
 use bytes::Bytes;
 use hako_error::{Error, Kind, Result};
+use prost::Message as _;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
 };
@@ -82,6 +83,19 @@ pub(crate) async fn receive(
         .unwrap_or_else(|error| Err(Error::new(Kind::Internal, "a task ended early").with_source(error)));
     // Without the end of the stream the tree is not whole; what the client said about it tells more.
     reading.and(written)
+}
+
+/// Takes packets that are all here, each with its length before it, with nobody to ask.
+pub(crate) fn received(mut packets: &[u8], dest: &Path) -> Result<()> {
+    let mut tree = Tree::open(dest, "read files".to_owned())?;
+    while let Some((length, rest)) = packets.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (packet, rest) = rest.split_at_checked(length).ok_or_else(|| tree.broken("half a packet"))?;
+        let packet = Packet::decode(packet).map_err(|error| tree.broken("no packet").with_source(error))?;
+        tree.take(packet)?;
+        packets = rest;
+    }
+    tree.finish()
 }
 
 /// The other side's next packet; `None` at the end of the stream.

@@ -103,6 +103,17 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
 }
 
+/// What can be said of a body without its image, its networks and volumes.
+pub(crate) fn judged(body: &Value) -> Result<(), Failure> {
+    refuse(body)?;
+    let request = typed::<CreateRequest>(body.clone()).map_err(|error| invalid(error.to_string()))?;
+    let host = request.host_config.clone().unwrap_or_default();
+    check::check(&request, &host)?;
+    let exposed: Vec<String> = request.exposed_ports.iter().flatten().map(|(port, _)| port.clone()).collect();
+    sandbox_spec(&request, &host, &exposed, &[])?;
+    container_spec(request, host, crate::api::NEWEST).map(drop)
+}
+
 /// The words that docker looks for before it pulls.
 fn no_such_image(name: &str) -> Response {
     message(StatusCode::NOT_FOUND, &format!("No such image: {}", crate::image::with_tag(name)))
