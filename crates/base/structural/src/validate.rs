@@ -219,7 +219,10 @@ impl Validator {
             self.invalid(path, text, &format!("should match '{}'", checks.pattern_text));
         }
         if let Some(format) = checks.format.as_ref().filter(|format| !formats::is_text_of(format, text)) {
-            self.invalid(path, text, &format!("must be of type {format}: {text:?}"));
+            self.fault(|| {
+                let detail = format!("{}must be of type {format}: {text:?}", in_body(path));
+                field::type_invalid(path.to_string(), text, &detail)
+            });
         }
     }
 
@@ -260,7 +263,12 @@ impl Validator {
             _ => {}
         }
         if let Some(format) = checks.format.as_ref().filter(|format| !formats::is_number_of(format, value)) {
-            fault(format!("must be of type {format}: \"{number}\""));
+            let ty = schema.ty.map_or("", Ty::name);
+            // As upstream has it, this has no field.
+            self.fault(|| {
+                let detail = format!("Checked value must be of type {ty} with format {format} in {path}");
+                field::invalid("<nil>", "", &detail)
+            });
         }
     }
 

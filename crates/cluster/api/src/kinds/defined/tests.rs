@@ -114,6 +114,7 @@ fn generations_count_changes_of_all_but_metadata_and_status() {
 fn objects_are_checked_by_types_rules_and_scale_and_what_was_wrong_before_may_stay() {
     let mut strict = spec();
     strict["properties"]["color"] = json!({"type": "string", "enum": ["red", "blue"]});
+    strict["properties"]["since"] = json!({"type": "string", "format": "date"});
     strict["x-kubernetes-validations"] =
         json!([{"rule": "!has(self.replicas) || self.replicas < 10", "message": "too many"}]);
     let rows = rows(&definition("v1", strict, spec()));
@@ -129,6 +130,11 @@ fn objects_are_checked_by_types_rules_and_scale_and_what_was_wrong_before_may_st
     let found = faults(&green, None);
     assert_eq!(found[0], r#"spec.color: Unsupported value: "green": supported values: "red", "blue""#);
     assert!(found[1].contains("some validation rules were not checked"), "{found:?}");
+    let undated = faults(&tab(json!({"color": "red", "replicas": 11, "since": "today"})), None);
+    assert!(
+        undated[0].contains("must be of type date") && undated[1].contains("were not checked"),
+        "{undated:?}"
+    );
     assert_eq!(faults(&tab(json!({"replicas": 11})), None), ["spec: Invalid value: too many"]);
     assert_eq!(faults(&tab(json!({"color": "green"})), Some(&tab(json!({"color": "green"})))), [""; 0]);
     let negative = faults(&tab(json!({"replicas": -1})), None);
