@@ -114,6 +114,9 @@ pub struct ShimConfig {
     /// Whether that is another sandbox's, handed over before all other namespaces (see [`Self::user`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joins_user: bool,
+    /// Whether the place to write [`Self::sysctls`] at is handed over behind all namespaces; else that is the host's /proc.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_parameters: bool,
 }
 
 impl IdMap {

@@ -37,7 +37,7 @@ pub use fds::{
 };
 pub use features::{Feature, FeatureError, Features};
 pub use mount::{MountAttributes, Propagation, map_ids, mount_sysfs, set_attributes};
-pub use parameters::write_parameter;
+pub use parameters::{parameters, write_parameter, write_parameter_in};
 pub use process::{
     Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals, exec,
     exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids, set_ids, set_rlimit,

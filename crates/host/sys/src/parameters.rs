@@ -6,7 +6,7 @@
 //! a new one after a while.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,22 +25,36 @@ static PLACE: Mutex<Option<(Arc<OwnedFd>, u32)>> = Mutex::new(None);
 /// `NotFound` where the kernel has none of that name, and what it says to the value.
 pub fn write_parameter(name: &Path, value: &str) -> io::Result<()> {
     // A kernel or a place that lets us have no instance has one for all.
-    let Ok(place) = place() else { return std::fs::write(Path::new("/proc/sys").join(name), value) };
-    let file = openat(place.as_fd(), name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    match parameters(1) {
+        Ok(place) => write_parameter_in(place.as_fd(), name, value),
+        Err(_) => std::fs::write(Path::new("/proc/sys").join(name), value),
+    }
+}
+
+/// The same by what [`parameters`] gave.
+///
+/// # Errors
+/// As [`write_parameter`].
+pub fn write_parameter_in(place: BorrowedFd<'_>, name: &Path, value: &str) -> io::Result<()> {
+    let file = openat(place, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     // A value is taken in one piece.
     let written = rustix::io::write(&file, value.as_bytes())?;
     if written == value.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-fn place() -> io::Result<Arc<OwnedFd>> {
+/// `sys` of the instance, for so many writes; another process, to which it is handed, writes the parameters of its own namespaces.
+///
+/// # Errors
+/// When the kernel gives none.
+pub fn parameters(count: u32) -> io::Result<Arc<OwnedFd>> {
     let mut place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((fd, writes)) = place.as_mut().filter(|(_, writes)| *writes < WRITES) {
-        *writes += 1;
+        *writes = writes.saturating_add(count);
         return Ok(Arc::clone(fd));
     }
     let fd = Arc::new(instance()?);
     // The one before ends with its last user.
-    *place = Some((Arc::clone(&fd), 1));
+    *place = Some((Arc::clone(&fd), count));
     Ok(fd)
 }
 
@@ -76,5 +90,18 @@ mod tests {
         let missing = write_parameter(Path::new("net/ipv4/conf/no-such-link/forwarding"), "1").unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
         assert!(write_parameter(name, "words").is_err());
+    }
+
+    #[test]
+    fn who_is_handed_the_place_writes_its_own_parameters_there() {
+        let name = Path::new("net/ipv4/ip_default_ttl");
+        let place = parameters(1).unwrap().try_clone().unwrap();
+        let write = move || {
+            crate::unshare(crate::CloneFlags::NEWNET.with(crate::CloneFlags::NEWNS)).unwrap();
+            write_parameter_in(place.as_fd(), name, "77").unwrap();
+            std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap()
+        };
+        assert_eq!(std::thread::spawn(write).join().unwrap().trim(), "77");
+        assert_ne!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap().trim(), "77");
     }
 }

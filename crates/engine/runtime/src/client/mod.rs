@@ -80,18 +80,22 @@ impl Shim {
 
     /// As [`Shim::spawn`], with the user namespace if that is joined, those whose mode is
     /// [`crate::NamespaceMode::Join`], in the order net, ipc, uts, and the mount namespace that shared mounts come from (see [`Shim::namespace`]).
-    pub async fn spawn_joining(config: ShimConfig, joined: Vec<OwnedFd>) -> Result<Self> {
+    pub async fn spawn_joining(mut config: ShimConfig, mut joined: Vec<OwnedFd>) -> Result<Self> {
         let own = Own::from(&config.namespaces);
         config.sysctls.keys().try_for_each(|name| sysctl::check(name, own))?;
         let state_dir = config.state_dir.clone();
         let cgroup = config.cgroup.clone();
         let exe = config.exe.clone();
-        let socket = blocking(move || {
+        let count = u32::try_from(config.sysctls.len()).unwrap_or(u32::MAX);
+        let (socket, parameters) = blocking(move || {
             let root = crate::prepare::cgroup_root()?;
             root.create(&cgroup)?;
-            starter::start(&exe, shims_group::word(root, &cgroup).as_deref())
+            let socket = starter::start(&exe, shims_group::word(root, &cgroup).as_deref())?;
+            Ok((socket, parameters(count)))
         })
         .await?;
+        config.has_parameters = parameters.is_some();
+        joined.extend(parameters);
         let connection = Connection::new(socket)?;
         let group = config.cgroup.clone();
         match connection.call(Request::Configure(Box::new(config)), &joined).await {
@@ -476,6 +480,15 @@ fn has_ended(process: &OwnedFd) -> bool {
 
 fn unexpected() -> Error {
     Error::new(Kind::Internal, "a shim gave an answer of the wrong kind; is it of another version?")
+}
+
+/// Where a shim writes so many parameters of its namespaces: in the host's /proc, where it does so otherwise, each takes a
+/// millisecond among a thousand network namespaces.
+fn parameters(count: u32) -> Option<OwnedFd> {
+    if count == 0 {
+        return None;
+    }
+    hako_sys::parameters(count).ok()?.try_clone().ok()
 }
 
 /// Starts `exe shim …` with a socket as its standard input, executed through a read-only view (CVE-2019-5736).

@@ -261,7 +261,7 @@ fn prepare(
         hako_sys::set_up_loopback().map_err(failed("cannot set the loopback link up"))?;
     }
     for (key, value) in &plan.sysctls {
-        set_sysctl(key, value)?;
+        set_sysctl(None, key, value)?;
     }
     set_names(plan)?;
     Ok((root::build(plan, site, &|| create_hooks(plan, status))?, kept))
@@ -361,10 +361,15 @@ fn set_oom_score(process: &ProcessPlan) -> Result<(), InitError> {
     }
 }
 
-/// Sets a kernel parameter of the present namespaces, through the host's /proc.
-pub(crate) fn set_sysctl(key: &str, value: &str) -> Result<(), InitError> {
-    let path = crate::plan::sysctl::file(key).map_err(|error| InitError::new(error.to_string()))?;
-    fs::write(&path, value).map_err(failed(format!(
+/// Sets a kernel parameter of the present namespaces, through a place of the engine's (see [`hako_sys::parameters`]) or the
+/// host's /proc.
+pub(crate) fn set_sysctl(place: Option<BorrowedFd<'_>>, key: &str, value: &str) -> Result<(), InitError> {
+    let name = crate::plan::sysctl::file(key).map_err(|error| InitError::new(error.to_string()))?;
+    let written = match place {
+        Some(place) => hako_sys::write_parameter_in(place, &name, value),
+        None => fs::write(std::path::Path::new("/proc/sys").join(name), value),
+    };
+    written.map_err(failed(format!(
         "cannot set sysctl {key} to {value:?}; does it exist and belong to a namespace?"
     )))
 }

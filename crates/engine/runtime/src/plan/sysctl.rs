@@ -1,7 +1,7 @@
 //! Which kernel parameters a container may set: those that belong to a namespace of its own. All others are the
 //! host's, written through the host's /proc (CVE-2022-0811).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hako_error::Result;
 
@@ -57,9 +57,9 @@ pub fn check(name: &str, own: Own) -> Result<()> {
     if is_own { Ok(()) } else { Err(PlanError::SharedSysctl { name: dotted, namespace }.into()) }
 }
 
-/// The file of a parameter, in the host's /proc.
+/// The file of a parameter, below /proc/sys.
 pub(crate) fn file(name: &str) -> Result<PathBuf> {
-    Ok(Path::new("/proc/sys").join(parts(name)?.iter().collect::<PathBuf>()))
+    Ok(parts(name)?.iter().collect())
 }
 
 /// The parts of a name. As in sysctl(8), whichever of `.` and `/` comes first separates, and the other stands for it
@@ -81,6 +81,7 @@ fn parts(name: &str) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     const ALL: Own = Own { net: true, ipc: true, uts: true };
 
@@ -127,7 +128,7 @@ mod tests {
             assert!(check(name, ALL).is_err(), "{name:?}");
         }
         let link = file("net.ipv4.conf.eth0/100.forwarding").unwrap();
-        assert_eq!(link, Path::new("/proc/sys/net/ipv4/conf/eth0.100/forwarding"));
+        assert_eq!(link, Path::new("net/ipv4/conf/eth0.100/forwarding"));
         assert_eq!(file("net/ipv4/conf/eth0.100/forwarding").unwrap(), link);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -34,11 +34,11 @@ pub(super) struct Prepared {
     pub user: Option<UserNamespace>,
 }
 
-/// Makes the namespaces and what is in them. `joined` are those that are another sandbox's; `is_in_group` tells of the shims'
+/// Makes the namespaces and what is in them. `joined` are those that are another sandbox's, and perhaps the place of parameters; `is_in_group` tells of the shims'
 /// group in the unified hierarchy.
 pub(super) fn prepare(
     config: &ShimConfig,
-    joined: Vec<OwnedFd>,
+    mut joined: Vec<OwnedFd>,
     is_in_group: bool,
 ) -> Result<Prepared, String> {
     rustix::process::setsid().map_err(text("cannot start a session"))?;
@@ -54,10 +54,11 @@ pub(super) fn prepare(
     let home_net = (namespaces.net != NamespaceMode::Host).then(|| home_net.into());
     let own = Own::from(namespaces);
     config.sysctls.keys().try_for_each(|name| sysctl::check(name, own)).map_err(|error| error.to_string())?;
+    let parameters = config.has_parameters.then(|| joined.pop()).flatten();
     let mut joined = joined.into_iter();
     let user = user_namespace(config, &mut joined)?;
     let made = make_namespaces(config, &mut joined)?;
-    populate(config, user.as_ref(), &made)?;
+    populate(config, user.as_ref(), &made, parameters.as_ref().map(AsFd::as_fd))?;
     // The shim's mounts are the host's matter, as what it does for containers is.
     crate::host_mounts::remember().map_err(text("cannot open the mount namespace"))?;
     hako_sys::unshare(CloneFlags::NEWNS).map_err(text("cannot make the sandbox's mount namespace"))?;
@@ -123,18 +124,23 @@ fn make_namespaces(
 }
 
 /// Makes the new namespaces, as belonging to the user namespace if there is one, goes into them and sets them up.
-fn populate(config: &ShimConfig, user: Option<&UserNamespace>, new: &[NamespaceKind]) -> Result<(), String> {
+fn populate(
+    config: &ShimConfig,
+    user: Option<&UserNamespace>,
+    new: &[NamespaceKind],
+    parameters: Option<BorrowedFd<'_>>,
+) -> Result<(), String> {
     let doing = "cannot make the sandbox's namespaces";
     match user {
         None => {
             let all = new.iter().fold(CloneFlags::default(), |all, (kind, ..)| all.with(*kind));
             hako_sys::unshare(all).map_err(text(doing))?;
-            set_up(config)
+            set_up(config, parameters)
         }
         Some(user) => {
             let kinds: Vec<_> = new.iter().map(|(kind, _, name)| (*kind, *name)).collect();
             // Their parameters belong to their root, who is nobody here.
-            let made = user.populate(&kinds, || set_up(config).map_err(std::io::Error::other));
+            let made = user.populate(&kinds, || set_up(config, parameters).map_err(std::io::Error::other));
             for (namespace, (_, kind, _)) in made.map_err(text(doing))?.iter().zip(new) {
                 move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(text(doing))?;
             }
@@ -144,7 +150,7 @@ fn populate(config: &ShimConfig, user: Option<&UserNamespace>, new: &[NamespaceK
 }
 
 /// What new namespaces have to have before anybody is in them.
-fn set_up(config: &ShimConfig) -> Result<(), String> {
+fn set_up(config: &ShimConfig, parameters: Option<BorrowedFd<'_>>) -> Result<(), String> {
     let namespaces = &config.namespaces;
     if namespaces.net == NamespaceMode::New {
         hako_sys::set_up_loopback().map_err(text("cannot set the loopback link up"))?;
@@ -159,7 +165,7 @@ fn set_up(config: &ShimConfig) -> Result<(), String> {
         }
     }
     for (key, value) in &config.sysctls {
-        crate::init::set_sysctl(key, value).map_err(|error| error.to_string())?;
+        crate::init::set_sysctl(parameters, key, value).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
