@@ -1,5 +1,6 @@
 //! What webhooks and policies make of an object, made to fit again: its type, its defaults, and what is not theirs.
 
+use hako_kube::GroupVersionKind;
 use serde_json::Value;
 
 use super::attributes::{Matched, Versioned};
@@ -41,16 +42,28 @@ pub(super) fn admitted(change: &Change<'_>, object: Value) -> Outcome<Value> {
 /// # Errors
 /// 500 where a value has the wrong type, or there is no such field.
 pub(super) fn decoded(change: &Change<'_>, matched: &Matched, mut object: Value) -> Outcome<Value> {
-    if !is_whole(change) {
-        return Ok(object);
-    }
     let row = matched.row(change);
-    let unknown = row.strategy().fit(&mut object).map_err(|why| Failure::internal(&why))?;
-    if unknown.is_empty() || !row.write_rules.refuses_unknown {
+    let unknown = match form(&matched.named.kind) {
+        Some(type_name) => schema::fit(type_name, &mut object),
+        None if is_whole(change) => row.strategy().fit(&mut object),
+        None => return Ok(object),
+    };
+    let unknown = unknown.map_err(|why| Failure::internal(&why))?;
+    if unknown.is_empty() || is_whole(change) && !row.write_rules.refuses_unknown {
         return Ok(object);
     }
     let faults: Vec<_> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     Err(Failure::internal(&format!("strict decoding error: {}", faults.join(", "))))
+}
+
+/// The type of what is sent to a part in a form of its own.
+fn form(kind: &GroupVersionKind) -> Option<&'static str> {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("autoscaling", "Scale") => Some("io.k8s.api.autoscaling.v1.Scale"),
+        ("policy", "Eviction") => Some("io.k8s.api.policy.v1.Eviction"),
+        ("authentication.k8s.io", "TokenRequest") => Some("io.k8s.api.authentication.v1.TokenRequest"),
+        _ => None,
+    }
 }
 
 /// Whether what is sent is the object, and no form of its own of one of its parts.
@@ -87,9 +100,9 @@ pub(super) fn restore(change: &Change<'_>, before: &Value, object: &mut Value) {
 pub(super) fn overlay(versioned: &Versioned<'_>, configuration: &Value) -> Result<Value, String> {
     let kind = &versioned.named.kind;
     let kinds = versioned.change.server.kinds.now();
-    let shape = match (kind.group.as_str(), kind.kind.as_str()) {
-        ("autoscaling", "Scale") => schema::model().shape("io.k8s.api.autoscaling.v1.Scale"),
-        _ => kinds
+    let shape = match form(kind) {
+        Some(type_name) => schema::model().shape(type_name),
+        None => kinds
             .by_kind(&kind.group, &kind.version, &kind.kind)
             .map(|row| row.shape())
             .ok_or_else(|| format!("no schema of {kind} is known"))?,

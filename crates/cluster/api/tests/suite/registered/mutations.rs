@@ -203,6 +203,12 @@ async fn a_json_patch_that_leaves_no_object_of_the_kind_is_a_failure_whatever_th
         let text = format!("Internal error occurred: {why}");
         assert!(error.kind() == Kind::Internal && error.to_string().starts_with(&text), "{name}: {error}");
     }
+    world.kubectl_with(&["create", "-f", "-"], &crate::contract::deployment("scaled").to_string()).await;
+    let spec = json!({"failurePolicy": "Ignore", "mutations": [add("/spec/relicas", "1")]});
+    enforce(&world, "scale", ("apps", "deployments/scale"), spec).await;
+    let (done, _, error) = world.try_kubectl(&["scale", "deployment/scaled", "--replicas=7"], "").await;
+    let text = "Internal error occurred: strict decoding error: unknown field \"spec.relicas\"";
+    assert!(!done && error.contains(text), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
