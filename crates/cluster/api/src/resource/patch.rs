@@ -83,6 +83,14 @@ impl Format {
         self == Self::Json || metadata.into_iter().any(|(name, _)| name.ends_with("managedFields"))
     }
 
+    /// A patch as it is read. What is merged strategically passes through Go's own numbers, the others stay as they are written.
+    pub(super) fn change(self, mut sent: Value) -> Value {
+        if self == Self::Strategic {
+            schema::decode::whole_numbers(&mut sent);
+        }
+        sent
+    }
+
     /// What `object` becomes. Not for apply.
     pub(super) fn apply_to(self, object: &Value, change: &Value, shape: &Shape) -> Outcome<Value> {
         Ok(match self {
@@ -115,10 +123,7 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
     let sent = schema::decode::json(&request.body).map_err(hako_error::Error::from)?;
     let mode = decode::validation(request)?;
     let strict = if mode == FieldValidation::Ignore { Vec::new() } else { format.strict_faults(&sent) };
-    let mut change = sent.value;
-    if format == Format::Strategic {
-        schema::decode::whole_numbers(&mut change);
-    }
+    let change = format.change(sent.value);
     let writer = Writer::of(request, part);
     let shape = target.row.shape();
     let warnings = Mutex::new(Vec::new());
@@ -147,7 +152,7 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
 }
 
 /// What a patch makes of an object does not fit its type: as upstream has it the patch is at fault.
-fn unfit(failure: &Failure, made: String) -> Failure {
+pub(super) fn unfit(failure: &Failure, made: String) -> Failure {
     let subject = Subject::default();
     let cause = field::invalid("patch", made, &failure.status().message);
     Failure::about(&status::invalid(&subject, vec![cause]), &subject)

@@ -14,13 +14,13 @@ use super::decode;
 use super::encoded::{decode as decode_entry, decode_at};
 use super::options::{self, OptionsOf};
 use super::ownership::{self, Writer};
-use super::patch::Format;
+use super::patch::{Format, unfit};
 use super::target::Target;
 use super::update::modify;
 use crate::admission::{self, Operation};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{Served, scale};
-use crate::schema;
+use crate::schema::{self, Decoded, FieldValidation};
 use crate::server::Inner;
 
 const PART: &str = "scale";
@@ -161,19 +161,32 @@ fn options_of(request: &Request, row: &Served) -> Outcome<OptionsOf> {
 type Change = Box<dyn Fn(&Value) -> Outcome<Value> + Send + Sync>;
 
 fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
+    let mode = decode::validation(request)?;
     if request.method == Method::PUT {
         let mut sent = decode::any(request)?;
         decode::set_type(&mut sent, "autoscaling/v1", "Scale")?;
+        let sent = fitted(sent, mode)?;
         return Ok(Box::new(move |_| Ok(sent.clone())));
     }
     let format = Format::of_kind(request, row)?;
-    let mut change = decode::yaml(&request.body)?;
     if format == Format::Apply {
+        let mut change = decode::yaml(&request.body)?;
         decode::set_type(&mut change, "autoscaling/v1", "Scale")?;
         let shape = schema::model().shape(TYPE_NAME);
         crate::patch::apply::fits(shape, &change)
             .map_err(|error| ownership::not_applied(error, &Subject::default()))?;
-        return Ok(Box::new(move |scale| Ok(crate::patch::merge(scale, &change))));
+        return Ok(Box::new(move |scale| fitted(crate::patch::merge(scale, &change), mode)));
     }
-    Ok(Box::new(move |scale| format.apply_to(scale, &change, schema::model().shape(TYPE_NAME))))
+    let change = format.change(schema::decode::json(&request.body).map_err(hako_error::Error::from)?.value);
+    Ok(Box::new(move |scale| {
+        let new = format.apply_to(scale, &change, schema::model().shape(TYPE_NAME))?;
+        let made = new.to_string();
+        fitted(new, mode).map_err(|failure| unfit(&failure, made))
+    }))
+}
+
+/// A scale as its type has it: what is no number must not be taken for none.
+fn fitted(value: Value, mode: FieldValidation) -> Outcome<Value> {
+    let decoded = Decoded { value, duplicates: Vec::new() };
+    Ok(schema::admit_as("Scale", "v1", TYPE_NAME, decoded, mode)?.object)
 }

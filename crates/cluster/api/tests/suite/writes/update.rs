@@ -5,7 +5,7 @@ use hako_client::{ResourceType, WriteOptions};
 use hako_error::Kind;
 use serde_json::{Value, json};
 
-use super::{CONFIG_MAPS, ask};
+use super::{CONFIG_MAPS, ask, ask_as};
 use crate::support::World;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -188,4 +188,38 @@ async fn who_writes_what_is_most_likely_not_meant_is_told_so() {
     deployment["spec"]["template"]["metadata"]["labels"]["c"] = "d".into();
     let changed = ask(&world, "PUT", &format!("{path}/d"), &deployment).await;
     assert!(changed.warnings.iter().any(|warning| warning.contains(told)), "{changed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scale_of_no_whole_number_changes_no_replicas() {
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let world = World::start().await;
+    let mut deployment = crate::contract::deployment("web");
+    deployment["spec"]["replicas"] = 3.into();
+    ask(&world, "POST", DEPLOYMENTS, &deployment).await.is(201);
+    let path = format!("{DEPLOYMENTS}/web/scale");
+    let scale = |replicas: Value| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": replicas}});
+    let kinds = ["application/merge-patch+json", "application/strategic-merge-patch+json"];
+    for (replicas, what) in [(json!("1"), "string"), (json!(1.5), "number 1.5"), (json!(true), "bool")] {
+        let told = format!(
+            "json: cannot unmarshal {what} into Go struct field ScaleSpec.spec.replicas of type int32"
+        );
+        let whole = format!("Scale in version \"v1\" cannot be handled as a Scale: {told}");
+        ask(&world, "PUT", &path, &scale(replicas.clone())).await.refuses(400, &whole);
+        for kind in kinds {
+            let patch = json!({"spec": {"replicas": replicas}});
+            let said = ask_as(&world, "PATCH", &path, kind, &patch).await;
+            said.refuses(422, &told);
+        }
+        let patch = json!([{"op": "replace", "path": "/spec/replicas", "value": replicas}]);
+        ask_as(&world, "PATCH", &path, "application/json-patch+json", &patch).await.refuses(422, &told);
+    }
+    let fraction = json!({"spec": {"replicas": 2.0}});
+    ask_as(&world, "PATCH", &path, kinds[0], &fraction)
+        .await
+        .refuses(422, "cannot unmarshal number 2.0 into");
+    let now = ask(&world, "GET", &path, &Value::Null).await.is(200);
+    assert_eq!(now["spec"]["replicas"], 3);
+    let now = ask_as(&world, "PATCH", &path, kinds[1], &fraction).await.is(200);
+    assert_eq!(now["spec"]["replicas"], 2, "a strategic patch knows no fractions");
 }
