@@ -151,24 +151,43 @@ impl Runs {
     /// What runs have below a prefix, of it only what follows a key.
     pub fn below<'a>(&'a self, prefix: &'a [u8], after: Option<&'a [u8]>) -> impl Iterator<Item = Part<'a>> {
         let after = after.filter(|key| *key >= prefix);
-        let first = self.up_to(after.unwrap_or(prefix)).next_back();
+        let begin = after.unwrap_or(prefix);
+        let first = self.up_to(begin).next_back();
         let from = first.map_or(Bound::Unbounded, |(bound, _)| Bound::Excluded(&bound[..]));
-        let others = self.by_bound.range::<[u8], _>((from, Bound::Unbounded));
-        let others = others.take_while(move |(bound, _)| bound.starts_with(prefix));
+        let behind = behind(prefix);
+        let to = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        // Who goes on behind the last of them gets none.
+        let is_inside = begin.starts_with(prefix);
+        let others = is_inside.then(|| self.by_bound.range::<[u8], _>((from, to))).into_iter().flatten();
         let is_before = move |entry: &Arc<Entry>| match after {
             Some(after) => entry.key[..] <= *after,
             None => entry.key[..] < *prefix,
         };
         let first = first.map(move |(_, run)| (run.entries.partition_point(is_before), run));
-        first.into_iter().chain(others.map(|(_, run)| (0, run))).filter_map(move |(from, run)| {
-            let entries = &run.entries[from..];
-            let count = match entries.last()?.key.starts_with(prefix) {
-                true => entries.len(),
-                false => entries.partition_point(|entry| entry.key.starts_with(prefix)),
-            };
-            (count > 0).then_some(Part { run, from, count })
+        let mut runs = first.into_iter().chain(others.map(|(_, run)| (0, run))).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let (from, run) = runs.next()?;
+                let entries = &run.entries[from..];
+                // What comes before a run with such keys has no others: its entries need not be fetched from memory.
+                let count = match runs.peek() {
+                    Some(_) => entries.len(),
+                    None => entries.partition_point(|entry| entry.key.starts_with(prefix)),
+                };
+                if count > 0 {
+                    return Some(Part { run, from, count });
+                }
+            }
         })
     }
+}
+
+/// The first key that is behind all with a prefix, if there can be one.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
 }
 
 /// Entries of a run that follow each other; there is at least one.
@@ -240,6 +259,21 @@ mod tests {
         let keys: Vec<String> = plain.keys().cloned().collect();
         keys.iter().for_each(|key| assert!(runs.remove(key.as_bytes()).is_some()));
         assert_eq!((runs.len(), runs.by_bound.len()), (0, 1), "runs that are empty are gone");
+    }
+
+    #[test]
+    fn a_prefix_ends_before_the_next_key_that_has_it_not() {
+        assert_eq!(behind(b"/a/"), Some(b"/a0".to_vec()));
+        assert_eq!(behind(b"/a\xff\xff"), Some(b"/b".to_vec()));
+        assert_eq!((behind(b""), behind(b"\xff")), (None, None), "nothing is behind");
+        let mut runs = Runs::default();
+        for name in ["/a", "/a/", "/a/b", "/a0", "/b"] {
+            (0..2 * MOST as u64).for_each(|at| drop(runs.put(entry(&format!("{name}{at:05}"), at))));
+        }
+        for (prefix, count) in [("/a/", 4), ("/a/b", 2), ("/a", 8), ("/a0", 4), ("", 10), ("/c", 0)] {
+            let found: usize = sections(&runs, prefix).iter().map(|section| section.entries().len()).sum();
+            assert_eq!(found, count * MOST, "{prefix:?}");
+        }
     }
 
     #[test]
