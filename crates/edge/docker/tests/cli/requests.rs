@@ -67,6 +67,31 @@ fn a_quiet_build_tells_its_image_alone() {
     });
 }
 
+#[test]
+fn a_dockerfile_comes_from_standard_input_beside_its_context() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let context = docker.dir.join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("greeting"), "hello").unwrap();
+        for ignored in [None, Some("*.log\n")] {
+            if let Some(ignored) = ignored {
+                std::fs::write(context.join(".dockerignore"), ignored).unwrap();
+            }
+            docker.with_each_cli(|docker| {
+                use std::io::Write;
+                let mut command =
+                    docker.command(&["build", "-t", "made", "-f", "-", context.to_str().unwrap()]);
+                let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+                child.stdin.take().unwrap().write_all(b"FROM busybox\nCOPY greeting /\n").unwrap();
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+                assert_eq!(docker.ok(&["run", "--rm", "made", "cat", "/greeting"]), "hello");
+            });
+        }
+    });
+}
+
 /// A file's bytes as a program packs them.
 fn packed(program: &str, file: &std::path::Path) -> Vec<u8> {
     let output = Command::new(program).arg("-c").arg(file).stderr(Stdio::inherit()).output().unwrap();

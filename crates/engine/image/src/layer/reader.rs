@@ -193,10 +193,11 @@ impl<R: Read> TarReader<R> {
     }
 
     fn skip_rest(&mut self) -> io::Result<()> {
-        let left = self.remaining + self.padding;
+        let (data, left) = (self.remaining, self.remaining + self.padding);
         let skipped = io::copy(&mut (&mut self.reader).take(left), &mut io::sink())?;
         (self.remaining, self.padding) = (0, 0);
-        if skipped == left { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        // The docker command line leaves the archive's end away where it replaces a Dockerfile, and the padding before it.
+        if skipped >= data { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// The entry of a header; `None` for types that describe no file, whose data is skipped.
