@@ -92,6 +92,16 @@ fn unread(error: ProtobufError) -> Failure {
     }
 }
 
+/// What is sent to a part of an object that has a type of its own, as that type has it: what is of another type must not be
+/// taken for nothing.
+pub(super) fn part(request: &Request, mut sent: Value, api_version: &str, type_name: &str) -> Outcome<Value> {
+    let kind = type_name.rsplit('.').next().unwrap_or(type_name);
+    set_type(&mut sent, api_version, kind)?;
+    let version = api_version.rsplit('/').next().unwrap_or(api_version);
+    let decoded = Decoded { value: sent, duplicates: Vec::new() };
+    Ok(schema::admit_as(kind, version, type_name, decoded, validation(request)?)?.object)
+}
+
 /// Decodes JSON that is no object of a kind, such as a patch.
 pub(super) fn json(body: &[u8]) -> Outcome<Value> {
     serde_json::from_slice(body)

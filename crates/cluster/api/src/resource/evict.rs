@@ -75,7 +75,7 @@ fn asked(request: &Request, target: &Target) -> Outcome<Value> {
     if sent["apiVersion"] == "policy/v1beta1" {
         sent["apiVersion"] = "policy/v1".into();
     }
-    decode::set_type(&mut sent, "policy/v1", "Eviction")?;
+    let sent = decode::part(request, sent, "policy/v1", "io.k8s.api.policy.v1.Eviction")?;
     let name = head_value(&sent, "name");
     if !name.is_empty() && name != target.name {
         return Err(Failure::bad_request("name in URL does not match name in Eviction object"));

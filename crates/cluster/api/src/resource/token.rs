@@ -23,8 +23,9 @@ const SECONDS_MAX: i64 = 1 << 32;
 
 /// Issues a token of an account.
 pub(crate) async fn request_token(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let mut sent = decode::any(request)?;
-    decode::set_type(&mut sent, "authentication.k8s.io/v1", "TokenRequest")?;
+    const TYPE_NAME: &str = "io.k8s.api.authentication.v1.TokenRequest";
+    let sent = decode::any(request)?;
+    let mut sent = decode::part(request, sent, "authentication.k8s.io/v1", TYPE_NAME)?;
     let entry = target.read(&*server.config.store).await?;
     let account = decode_entry(&target.row, &entry)?;
     let writer = Writer::of(request, "token");

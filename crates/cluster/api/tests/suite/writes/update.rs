@@ -223,3 +223,36 @@ async fn a_scale_of_no_whole_number_changes_no_replicas() {
     let now = ask_as(&world, "PATCH", &path, kinds[1], &fraction).await.is(200);
     assert_eq!(now["spec"]["replicas"], 2, "a strategic patch knows no fractions");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_a_part_has_the_type_of_the_part() {
+    let world = World::start().await;
+    let account = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let token =
+        |spec: Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let refused = [
+        (account, token(json!({"audiences": "vault"})), "TokenRequestSpec.spec.audiences of type []string"),
+        (
+            account,
+            token(json!({"expirationSeconds": "600"})),
+            "TokenRequestSpec.spec.expirationSeconds of type int64",
+        ),
+        (account, token(json!([])), "cannot unmarshal array into Go struct field TokenRequest.spec"),
+        (
+            "/api/v1/namespaces/default/pods/p/eviction",
+            json!({"metadata": {"name": "p"}, "deleteOptions": {"gracePeriodSeconds": "0"}}),
+            "cannot unmarshal string into Go struct field DeleteOptions.deleteOptions.gracePeriodSeconds of type int64",
+        ),
+        (
+            "/api/v1/namespaces/default/pods/p/binding",
+            json!({"target": "node"}),
+            "cannot unmarshal string into Go struct field Binding.target of type v1.ObjectReference",
+        ),
+    ];
+    for (path, body, told) in refused {
+        ask(&world, "POST", path, &body).await.refuses(400, told);
+    }
+    let good = token(json!({"audiences": ["vault"], "expirationSeconds": 600}));
+    let issued = ask(&world, "POST", account, &good).await.is(201);
+    assert_eq!(issued["spec"]["audiences"], json!(["vault"]));
+}
