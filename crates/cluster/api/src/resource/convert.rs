@@ -124,7 +124,6 @@ pub(super) async fn encode_kept(server: &Inner, row: &Served, object: &mut Value
 /// Objects of a kind in another of its versions; in which version they are the first one says.
 pub(super) async fn across(
     server: &Inner,
-    row: &Served,
     from: &dyn Strategy,
     to: &dyn Strategy,
     wanted: &str,
@@ -141,7 +140,7 @@ pub(super) async fn across(
 /// An object in another version of its kind.
 pub(crate) async fn in_version(server: &Inner, from: &Served, to: &Served, object: Value) -> Outcome<Value> {
     let (strategy, wanted) = (from.strategy(), to.api_version());
-    let mut made = across(server, from, strategy, to.strategy(), wanted, vec![object]).await?;
+    let mut made = across(server, strategy, to.strategy(), wanted, vec![object]).await?;
     made.pop().ok_or_else(|| failed(from, "it returned nothing"))
 }
 

@@ -79,11 +79,7 @@ pub(super) async fn store_new(
     is_dry_run: bool,
 ) -> Outcome<Stored> {
     wipe(&mut object, target)?;
-    let hopeless = excess::cut(&object).and_then(|cut| Some((hopeless(target, cut.clone())?, cut)));
-    let hopeless = hopeless.map(|(failure, cut)| {
-        object = cut;
-        failure
-    });
+    let hopeless = hopeless(target, &mut object);
     let prefix = head_value(&object, "generateName").to_owned();
     // As upstream has it, who changes the object sees no name that is generated, no identity and no time.
     let asked = &target.named(head_value(&object, "name"));
@@ -119,16 +115,21 @@ pub(super) async fn store_new(
     Err(status.into())
 }
 
-/// The refusal of an object of which the first items alone have more faults than are told.
-fn hopeless(target: &Target, mut cut: Value) -> Option<Failure> {
+/// The refusal of an object of which the first items alone have more faults than are told; no others are left of it then.
+fn hopeless(target: &Target, object: &mut Value) -> Option<Failure> {
     let row = &*target.row;
-    let target = target.named(&named(&mut cut, target).ok()?);
-    row.default(&mut cut);
-    stamp(&mut cut);
-    row.strategy().prepare_create(&mut cut);
-    row.default(&mut cut);
-    let causes = row.check_create(&cut);
-    excess::is_enough(&causes).then(|| target.invalid(causes))
+    let cut = excess::cut(object)?;
+    let mut judged = cut.clone();
+    let target = target.named(&named(&mut judged, target).ok()?);
+    row.default(&mut judged);
+    stamp(&mut judged);
+    row.strategy().prepare_create(&mut judged);
+    row.default(&mut judged);
+    let causes = row.check_create(&judged);
+    excess::is_enough(&causes).then(|| {
+        *object = cut;
+        target.invalid(causes)
+    })
 }
 
 async fn attempt(

@@ -54,7 +54,7 @@ impl Versions for Siblings<'_> {
         let wanted = api_version.to_owned();
         async move {
             let Some((from, to)) = pair else { return Ok(objects) };
-            let made = convert::across(self.server, self.row, from, to, &wanted, objects).await;
+            let made = convert::across(self.server, from, to, &wanted, objects).await;
             made.map_err(|failure| failure.status().to_error())
         }
         .boxed()

@@ -125,11 +125,7 @@ pub(super) async fn attempt(
     preconditions(target, old, &new)?;
     carry(&mut new, old, target)?;
     let part = PartWrite { name: writer.subresource, now: &hako_kube::time::now() };
-    let hopeless = excess::cut(&new).and_then(|cut| Some((hopeless(target, cut.clone(), old, &part)?, cut)));
-    let hopeless = hopeless.map(|(failure, cut)| {
-        new = cut;
-        failure
-    });
+    let hopeless = hopeless(target, &mut new, old, &part);
     row.default(&mut new);
     let change =
         Change { apart: Some(&apart), ..writer.change(server, Operation::Update, target, Some(old)) };
@@ -189,11 +185,16 @@ pub(super) async fn attempt(
     }
 }
 
-/// The refusal of a change of which the first items alone have more faults than are told.
-fn hopeless(target: &Target, mut cut: Value, old: &Value, part: &PartWrite<'_>) -> Option<Failure> {
-    target.row.default(&mut cut);
-    let causes = settle(&target.row, &mut cut, old, part, &Notes::default());
-    excess::is_enough(&causes).then(|| target.invalid(causes))
+/// The refusal of a change of which the first items alone have more faults than are told; no others are left of it then.
+fn hopeless(target: &Target, new: &mut Value, old: &Value, part: &PartWrite<'_>) -> Option<Failure> {
+    let cut = excess::cut(new)?;
+    let mut judged = cut.clone();
+    target.row.default(&mut judged);
+    let causes = settle(&target.row, &mut judged, old, part, &Notes::default());
+    excess::is_enough(&causes).then(|| {
+        *new = cut;
+        target.invalid(causes)
+    })
 }
 
 /// What a write that the store refused comes to.
