@@ -11,7 +11,10 @@ static DIRECTORY: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempd
 
 pub fn run(data: &[u8]) {
     let directory: PathBuf = DIRECTORY.path().to_owned();
-    std::fs::write(directory.join("file.yaml"), data).expect("written");
+    let path = directory.join("file.yaml");
+    // A file that is written over waits for the disk.
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(&path, data).expect("written");
     let devices = Directories::new(vec![directory]).read();
     let names: Vec<&str> = devices.names().collect();
     assert_eq!(names.is_empty(), devices.faults().len() == 1, "{names:?}, {:?}", devices.faults());
