@@ -36,6 +36,23 @@ pub(super) fn admitted(change: &Change<'_>, object: Value) -> Outcome<Value> {
     Ok(object)
 }
 
+/// Whether what a patch made of an object is of its kind still.
+///
+/// # Errors
+/// 500 where it is not: an object does not become another one on its way.
+pub(super) fn same_kind(before: &Value, made: &Value) -> Outcome<()> {
+    for name in ["apiVersion", "kind"] {
+        let (is, was) = (made.get(name), before.get(name));
+        if is != was
+            && let (Some(is), Some(was)) = (is.and_then(Value::as_str), was.and_then(Value::as_str))
+            && !is.is_empty()
+        {
+            return Err(Failure::internal(&format!("a patch made {name} {is:?} of {was:?}, which stays")));
+        }
+    }
+    Ok(())
+}
+
 /// What a JSON patch of a policy made of an object, if a client might send it: as it is not said whose fault it is that the
 /// patch has what the type has not, it is a failure of ours.
 ///

@@ -308,7 +308,10 @@ async fn take(
             made.map_err(|why| Fault::Policy(format!("error applying patch: {why}")))?
         }
         Step::Patch(patch) => match patch::json(versioned.object(), &patch) {
-            Ok(made) => fit::decoded(change, invocation.matched, made).map_err(Fault::Ours)?,
+            Ok(made) => {
+                fit::same_kind(versioned.object(), &made).map_err(Fault::Ours)?;
+                fit::decoded(change, invocation.matched, made).map_err(Fault::Ours)?
+            }
             // A test that finds another value means that there is nothing to do.
             Err(JsonPatchError::Untrue { .. }) => return Ok(()),
             Err(error) => return Err(Fault::Policy(format!("JSON Patch: {}", error.why()))),

@@ -88,8 +88,11 @@ async fn take(
     };
     let made = {
         let attributes = Attributes { change, object: Some(object) };
-        patch::json(attributes.versioned(matched).await?.object(), patch)
-            .map_err(|error| Failure::internal(&error.why()))?
+        let versioned = attributes.versioned(matched).await?;
+        let made = patch::json(versioned.object(), patch);
+        let made = made.map_err(|error| Failure::internal(&error.why()))?;
+        fit::same_kind(versioned.object(), &made)?;
+        made
     };
     if !made.is_object() {
         return Err(Failure::internal(&format!("admission webhook {:?} left no object", hook.name)));

@@ -188,6 +188,11 @@ async fn a_json_patch_that_leaves_no_object_of_the_kind_is_a_failure_whatever_th
         ("unknown", add("/spec/relicas", "1"), "strict decoding error: unknown field \"spec.relicas\""),
         ("aside", add("/metadata/owner", "'me'"), "strict decoding error: unknown field \"metadata.owner\""),
         (
+            "another",
+            add("/kind", "'StatefulSet'"),
+            "a patch made kind \"StatefulSet\" of \"Deployment\", which stays",
+        ),
+        (
             "mistyped",
             add("/spec/paused", "'yes'"),
             "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.paused of type bool",

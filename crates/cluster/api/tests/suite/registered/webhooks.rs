@@ -269,6 +269,25 @@ async fn an_object_that_is_made_by_the_name_of_a_path_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_makes_no_object_of_another_kind() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, review| {
+        let data = &review["request"]["object"]["data"];
+        let to = |(name, value): (&String, &Value)| json!({"op": "add", "path": format!("/{name}"), "value": value});
+        patched(&data.as_object().unwrap().iter().map(to).collect())
+    })
+    .await;
+    register_hooks(&world, "Mutating", "m", &[hook(&server, "turns", json!({}))]).await;
+    for (name, to) in [("kind", "Secret"), ("apiVersion", "v2")] {
+        let error = create(&world, "x", json!({name: to})).await.unwrap_err();
+        let text = format!("Internal error occurred: a patch made {name} {to:?} of ");
+        assert!(error.kind() == Kind::Internal && error.to_string().starts_with(&text), "{error}");
+    }
+    let made = create(&world, "x", json!({"kind": "", "apiVersion": ""})).await.unwrap();
+    assert_eq!((&made["kind"], &made["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_asks_only_webhooks_without_side_effects() {
     let world = World::start().await;
     let server = HookServer::start(|_, _| allowed()).await;
