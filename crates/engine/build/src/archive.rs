@@ -2,7 +2,7 @@
 
 use crate::error::BuildError;
 use hako_error::Result;
-use hako_image::layer::{Decoder, Limits, apply};
+use hako_image::layer::{Decoder, Limits, add_archive};
 use hako_oci::media_type::Compression;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -38,7 +38,7 @@ fn is_tar_header(head: &[u8; HEADER]) -> bool {
 
 /// Unpacks the archive into a directory.
 pub(crate) fn unpack(directory: &File, path: &Path, what: &str, limits: Limits) -> Result<()> {
-    apply(directory, open(path)?, what, limits)?;
+    add_archive(directory, open(path)?, what, limits)?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::shared::Shared;
 use crate::solve::{Results, Written};
 use crate::users;
 use hako_error::{Error, Kind, Result};
-use hako_image::layer::{Entry, EntryKind, Limits, Permits, TarWriter, apply, make_directories};
+use hako_image::layer::{Entry, EntryKind, Limits, Permits, TarWriter, copy_into, make_directories};
 use hako_names::{Digest, Hasher};
 use hako_snapshot::{MountedTree, Snapshotter};
 use rustix::fs::{OFlags, ResolveFlags};
@@ -324,7 +324,7 @@ pub(crate) fn send(
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let (packed, applied, drained) = std::thread::scope(|scope| {
         let applying = scope.spawn(move || {
-            let applied = apply(directory, &mut reader, "the copied files", Limits::NONE);
+            let applied = copy_into(directory, &mut reader, "the copied files");
             (applied, std::io::copy(&mut reader, &mut std::io::sink()))
         });
         let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 16, writer));

@@ -64,3 +64,17 @@ pub(crate) fn is_predefined(name: &str) -> bool {
         "http_proxy" | "https_proxy" | "ftp_proxy" | "no_proxy" | "all_proxy"
     )
 }
+
+/// The proxy settings of a RUN in both spellings, as some programs read one and some the other. What is set is kept.
+pub(super) fn in_both_spellings(mut given: Vec<String>, env: &[String]) -> Vec<String> {
+    for pair in given.clone() {
+        let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
+        for spelling in [name.to_ascii_uppercase(), name.to_ascii_lowercase()] {
+            let is_set = |known: &String| known.split_once('=').is_some_and(|(known, _)| known == spelling);
+            if !given.iter().chain(env).any(is_set) {
+                given.push(format!("{spelling}={value}"));
+            }
+        }
+    }
+    given
+}

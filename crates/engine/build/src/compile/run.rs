@@ -1,5 +1,6 @@
 //! RUN: its words, its environment, its mounts.
 
+use super::arguments::in_both_spellings;
 use super::is_predefined;
 use super::stage::{Stage, invalid};
 use crate::binfmt;
@@ -27,6 +28,7 @@ impl Stage<'_, '_> {
             Network::Host => RunNetwork::Host,
         };
         let (quiet_env, env) = self.state.run_env(is_predefined);
+        let quiet_env = in_both_spellings(quiet_env, &env);
         let script = match &run.program {
             Program::Script { name, content } => Some((name.clone(), content.clone())),
             _ => None,

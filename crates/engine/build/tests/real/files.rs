@@ -549,6 +549,58 @@ fn devices_that_no_machine_takes_are_no_part_of_a_layer() {
 }
 
 #[test]
+fn the_root_of_an_archive_says_nothing_about_its_destination() {
+    let bed =
+        Bed::new("FROM busybox\nRUN mkdir -m 700 /kept\nADD a.tar /kept/\nADD --chown=5:6 a.tar /new/\n");
+    let root = bed.dir.path().join("root");
+    fs::create_dir_all(root.join("dir")).unwrap();
+    fs::write(root.join("file"), "x").unwrap();
+    std::os::unix::fs::chown(&root, Some(12), Some(13)).unwrap();
+    let made =
+        Command::new("tar").args(["-C", &root.display().to_string(), "-cf", "-", "."]).output().unwrap();
+    bed.write("a.tar", made.stdout);
+    let image = bed.build();
+    bed.look(&image, |root| {
+        let facts = |path: &str| {
+            let metadata = fs::symlink_metadata(root.join(path)).unwrap();
+            (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+        };
+        assert_eq!(
+            (facts("kept"), facts("kept/dir"), facts("new")),
+            ((0o700, 0, 0), (0o755, 0, 0), (0o755, 5, 6))
+        );
+    });
+}
+
+#[test]
+fn a_copy_puts_no_file_in_the_place_of_a_directory_nor_the_other_way_round() {
+    let bed = Bed::new("");
+    bed.write("files/name", "a file");
+    bed.write("dirs/name/below", "in a directory");
+    for (text, reason) in [
+        ("FROM busybox\nRUN mkdir -p /x/name/kept\nCOPY files /x\n", "a directory of that name is there"),
+        ("FROM busybox\nRUN mkdir /x && echo 1 > /x/name\nCOPY dirs /x\n", "a file of that name is there"),
+        ("FROM busybox\nCOPY files dirs /x/\n", "a file of that name is there"),
+    ] {
+        bed.write("Dockerfile", text);
+        let error = bed.fails(bed.request());
+        assert!(error.chain().contains("\"name") && error.chain().contains(reason), "{text}: {error:?}");
+    }
+}
+
+#[test]
+fn a_proxy_is_known_to_a_step_in_both_spellings() {
+    let bed = Bed::new(
+        "FROM busybox\nRUN echo $HTTP_PROXY $http_proxy $no_proxy $NO_PROXY > /p\nENV no_proxy=own\nRUN echo $no_proxy $NO_PROXY > /q\n",
+    );
+    let args = [("HTTP_PROXY", "http://one"), ("NO_PROXY", "here")];
+    let args = args.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let image = bed.run(BuildRequest { args, ..bed.request() }).image();
+    assert_eq!(bed.read(&image, "p"), "http://one http://one here here\n");
+    assert_eq!(bed.read(&image, "q"), "own here\n");
+}
+
+#[test]
 fn an_archive_with_absolute_names_is_added_below_its_destination() {
     let bed = Bed::new("FROM busybox\nADD absolute.tar /there/\n");
     bed.write("x", "x");

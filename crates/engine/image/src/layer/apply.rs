@@ -12,7 +12,7 @@ use super::reader::{Entry, EntryKind, TarReader};
 use hako_error::Result;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::fs::{
-    chmodat, chownat, fchmod, fchown, fstat, futimens, lsetxattr, makedev, mkdirat, mknodat, openat,
+    chmodat, chownat, fchmod, fchown, fstat, futimens, lsetxattr, makedev, mkdirat, mknodat, openat, statat,
     symlinkat, utimensat,
 };
 use rustix::io::Errno;
@@ -109,6 +109,33 @@ pub fn apply(root: &File, tar: impl Read, what: &str, limits: Limits) -> Result<
     Ok(apply_merged(root, tar, what, limits)?)
 }
 
+/// Applies an archive that somebody adds to a directory: the archive's own root says nothing about that.
+pub fn add_archive(root: &File, tar: impl Read, what: &str, limits: Limits) -> Result<Applied> {
+    let mut apply = Apply::new(root, what, limits, false);
+    apply.way = Way::Archive;
+    apply.all(tar)?;
+    Ok(apply.applied)
+}
+
+/// Copies what a tar has into a directory: no file takes the place of a directory there, nor the other way round.
+pub fn copy_into(root: &File, tar: impl Read, what: &str) -> Result<Applied> {
+    let mut apply = Apply::new(root, what, Limits::NONE, false);
+    apply.way = Way::Copy;
+    apply.all(tar)?;
+    Ok(apply.applied)
+}
+
+/// What the entries are to a directory that has some already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A change of it.
+    Layer,
+    /// An archive that is unpacked into it.
+    Archive,
+    /// Files that are copied to it.
+    Copy,
+}
+
 /// Entries that go into a directory one by one, as [`apply`] puts those of a tar there.
 pub struct Placing<'a>(Apply<'a>);
 
@@ -166,6 +193,7 @@ pub fn apply_alone(root: &File, tar: impl Read, what: &str, limits: Limits) -> R
 struct Apply<'a> {
     inside: Inside<'a>,
     what: &'a str,
+    way: Way,
     limits: Limits,
     applied: Applied,
     /// Paths that this layer brought: its whiteouts do not touch them.
@@ -191,6 +219,7 @@ impl<'a> Apply<'a> {
         Self {
             inside: Inside::new(root),
             what,
+            way: Way::Layer,
             limits,
             applied: Applied::default(),
             made: HashSet::new(),
@@ -355,6 +384,9 @@ impl<'a> Apply<'a> {
         if entry.kind != EntryKind::Directory {
             return Err(self.hostile(entry, "it would replace the root directory"));
         }
+        if self.way == Way::Archive {
+            return Ok(());
+        }
         let dir = self.inside.root().map_err(|error| self.failed("reach", entry, error))?;
         self.metadata(entry, &dir, b".")?;
         self.directories.push((Vec::new(), mtime(entry)));
@@ -367,6 +399,7 @@ impl<'a> Apply<'a> {
         match self.make(entry, dir, name)? {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
+                self.keep_kind(entry, dir, name)?;
                 self.needs_merged |= !(self.marks.contains(path) || is_directory && is_plain(dir, name));
                 self.inside
                     .clear(dir, path, name, is_directory)
@@ -386,6 +419,20 @@ impl<'a> Apply<'a> {
             return self.mark_opaque(entry, dir, name, path.to_vec());
         }
         Ok(())
+    }
+
+    /// Refuses a copy that would replace a directory by a file, or a file by a directory.
+    fn keep_kind(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<(), ApplyError> {
+        if self.way != Way::Copy {
+            return Ok(());
+        }
+        let there = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let there = there.map_err(|error| self.failed("look at what is in the place of", entry, error))?;
+        match (FileType::from_raw_mode(there.st_mode), entry.kind == EntryKind::Directory) {
+            (FileType::Directory, false) => Err(self.hostile(entry, "a directory of that name is there")),
+            (FileType::RegularFile, true) => Err(self.hostile(entry, "a file of that name is there")),
+            _ => Ok(()),
+        }
     }
 
     /// Makes what is no regular file. The outer error is the entry's, the inner one the kernel's.
@@ -423,6 +470,7 @@ impl<'a> Apply<'a> {
         let open = || openat(dir, name, flags, Mode::from_raw_mode(mode));
         let file = match open() {
             Err(Errno::EXIST) => {
+                self.keep_kind(entry, dir, name)?;
                 self.needs_merged |= !self.marks.contains(path);
                 self.inside
                     .clear(dir, path, name, false)

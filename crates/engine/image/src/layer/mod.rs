@@ -19,7 +19,7 @@ mod reader;
 mod writer;
 
 pub(crate) use apply::apply_merged;
-pub use apply::{Alone, Applied, Limits, Placing, apply, apply_alone};
+pub use apply::{Alone, Applied, Limits, Placing, add_archive, apply, apply_alone, copy_into};
 pub use compress::{Decoder, Encoder, Sniffed, sniff};
 pub(crate) use compress::{HashingReader, Tee, compression_of};
 pub use diff::{DiffOptions, diff};
