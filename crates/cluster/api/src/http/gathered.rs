@@ -25,16 +25,12 @@ use tokio_rustls::server::TlsStream;
 
 /// Less than this waits for what other tasks are about to add.
 const LITTLE_BYTES: usize = 8 << 10;
-/// How much is gathered before it is sent in any case: four TLS records.
-const FULL_BYTES: usize = 4 * RECORD_BYTES;
-/// What is put into a TLS record, which might hold 16 KiB (RFC 8446, section 5.1). Four, with the up to 29 bytes that TLS adds
-/// to each, are one packet of the loopback interface: four of 16 KiB were two, of which one was of little.
-pub(super) const RECORD_BYTES: usize = 16_272;
-/// What TLS adds to a record at most: of version 1.2, a head of 5 bytes, 8 of a nonce and 16 of a tag (RFC 5288).
-const SEAL_BYTES: usize = 29;
-/// What the kernel sends as one packet where the interface takes 64 KiB: without room for its heads.
-const PACKET_BYTES: usize = 65_215;
-const _: () = assert!(FULL_BYTES / RECORD_BYTES * (RECORD_BYTES + SEAL_BYTES) <= PACKET_BYTES);
+/// How much is gathered before it is sent in any case: three TLS records, which are one packet of the loopback interface, where
+/// four are two of half the length.
+const FULL_BYTES: usize = 3 * RECORD_BYTES;
+/// What is put into a TLS record, which might hold 16 KiB (RFC 8446, section 5.1), of which this leaves room for its head and
+/// tag.
+pub(super) const RECORD_BYTES: usize = 16_336;
 /// From this length on, what is written alone is not copied together with what follows.
 const LARGE_BYTES: usize = 4 << 10;
 
