@@ -45,10 +45,11 @@ async fn a_snapshot_is_read_whole_or_refused() {
 #[test]
 fn records_are_a_store_that_is_the_same_by_every_question_or_damage() {
     let rows = records::Rows::default();
+    let dir = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut seeds = vec![Vec::new()];
     runtime.block_on(async {
-        let store = Embedded::open_on(EmbeddedConfig::new("/"), rows.opener()).expect("a store");
+        let store = Embedded::open_on(EmbeddedConfig::new(dir.path()), rows.opener()).expect("a store");
         let lease = store.lease_grant(Duration::from_secs(600)).await.expect("a lease").id;
         for (number, key) in ["a", "b", "a", "c", "b"].into_iter().enumerate() {
             let op = Op::Put { value: number.to_string().into(), lease: (key == "b").then_some(lease) };

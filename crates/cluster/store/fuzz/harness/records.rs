@@ -7,11 +7,10 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use hako_store::log::{Log, LogBatch, LogError, VisitRecord, VisitValue};
+use hako_store::log::{Log, LogBatch, LogError, Opener, VisitRecord, VisitValue};
 use hako_store::{Embedded, EmbeddedConfig, Expect, Range, Store as _, StoreError, Write};
 use tokio::runtime::{Builder, Runtime};
 
@@ -27,8 +26,10 @@ pub fn run(data: &[u8]) {
 
 /// Everything a store tells of what it found; none if it found damage. It may write something then.
 fn told(rows: &Rows, writes: bool) -> Option<Vec<String>> {
+    // Nothing is in it, but it is made and gets the mode of a store's.
+    let dir = tempfile::tempdir().expect("a directory");
     // Outside of the runtime no lease ends.
-    let opened = Embedded::open_on(EmbeddedConfig::new("/"), rows.opener());
+    let opened = Embedded::open_on(EmbeddedConfig::new(dir.path()), rows.opener());
     let store = match opened {
         Ok(store) => store,
         Err(StoreError::Damaged { reason, .. } | StoreError::Disk { reason, .. }) => {
@@ -117,7 +118,7 @@ fn long(data: &mut &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Rows {
-    pub fn opener(&self) -> Box<dyn Fn(&Path) -> Result<Box<dyn Log>, LogError> + Send> {
+    pub fn opener(&self) -> Opener {
         let rows = self.clone();
         Box::new(move |_| Ok(Box::new(rows.clone())))
     }

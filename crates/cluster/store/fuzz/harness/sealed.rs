@@ -14,7 +14,6 @@ struct Bed {
     runtime: Runtime,
     beneath: Arc<Embedded>,
     sealed: Sealed,
-    _dir: tempfile::TempDir,
 }
 
 static BED: LazyLock<Bed> = LazyLock::new(|| {
@@ -26,7 +25,9 @@ static BED: LazyLock<Bed> = LazyLock::new(|| {
         let keys = dir.path().join("keys");
         (beneath, Sealed::open(below, keys, vec!["sealed/".into()]).await.expect("a sealed store"))
     });
-    Bed { runtime, beneath, sealed, _dir: dir }
+    // Nobody would remove it in the end; the store goes on with the file that it has.
+    dir.close().expect("it goes");
+    Bed { runtime, beneath, sealed }
 });
 
 /// What [`VALUE`] is sealed as.

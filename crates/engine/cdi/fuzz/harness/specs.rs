@@ -1,21 +1,15 @@
 //! A vendor's file: its devices can be asked for by their names, and change a container once or not at all; or it is refused
 //! in so many words.
 
-use std::path::PathBuf;
-use std::sync::LazyLock;
-
 use hako_cdi::{Directories, is_qualified};
 use hako_oci::runtime::Spec;
 
-static DIRECTORY: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a directory"));
-
 pub fn run(data: &[u8]) {
-    let directory: PathBuf = DIRECTORY.path().to_owned();
-    let path = directory.join("file.yaml");
-    // A file that is written over waits for the disk.
-    let _ = std::fs::remove_file(&path);
+    // Anew each time: a file that is written over waits for the disk.
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file.yaml");
     std::fs::write(&path, data).expect("written");
-    let devices = Directories::new(vec![directory]).read();
+    let devices = Directories::new(vec![directory.path().to_owned()]).read();
     let names: Vec<&str> = devices.names().collect();
     assert_eq!(names.is_empty(), devices.faults().len() == 1, "{names:?}, {:?}", devices.faults());
     assert!(devices.faults().iter().all(|fault| fault.to_string().len() <= 4 * data.len() + 4096));
