@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hako_error::FieldCause;
 use hako_kube::field::Faults;
 use hako_kube::status::{self, Subject};
@@ -166,12 +167,25 @@ pub(super) async fn attempt(
         return Ok(Some(Stored::Bytes(shown, entry.modified)));
     }
     let bytes = encode_kept(server, row, &mut new, &record).await?;
+    put(server, &change, &new, bytes, entry, reservation).await
+}
+
+/// Stores what was judged; none if the object changed meanwhile.
+async fn put(
+    server: &Arc<Inner>,
+    change: &Change<'_>,
+    new: &Value,
+    bytes: Bytes,
+    entry: &Entry,
+    reservation: Reservation,
+) -> Outcome<Option<Stored>> {
+    let (target, row) = (change.target, &*change.target.row);
     let mut write = Write::put(target.key(), bytes.clone(), Expect::At(entry.modified));
     write.along = reservation.along();
     if let hako_store::Op::Put { lease, .. } = &mut write.op {
         *lease = server.event_lease.of(server, row).await?;
     }
-    let charges = admission::charge(&change, &new, false).await?;
+    let charges = admission::charge(change, new, false).await?;
     match server.config.store.write(write).await {
         Ok(written) => {
             reservation.keep();

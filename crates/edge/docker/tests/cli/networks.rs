@@ -168,19 +168,7 @@ fn addresses_that_cannot_be_had_are_refused() {
                 docker.run(&["run", "--rm", "--network", network, "--ip", ip, "busybox", "true"]);
             assert!(code == 125 && err.contains(why), "{network} {ip}: {code} {err}");
         }
-        docker.ok(&["create", "--name", "rest", "busybox", "true"]);
-        for (network, option, ip, why) in [
-            ("side", "--ip", "10.98.0.7", "no configured subnet or ip-range contain"),
-            ("side", "--ip6", "fd00::7", "user configured subnets"),
-            ("auto", "--ip", "172.18.0.9", "user configured subnets"),
-        ] {
-            let (code, _, err) = docker.run(&["network", "connect", option, ip, network, "rest"]);
-            // 20.10 tells the first at the start only.
-            let is_later = docker.is_peer() && why.contains("contain");
-            assert!(is_later || code == 1 && err.contains(why), "{network} {ip}: {code} {err}");
-        }
-        docker.ok(&["network", "connect", "--ip", "10.99.0.9", "side", "rest"]);
-        docker.ok(&["rm", "rest"]);
+        a_container_at_rest_is_refused_them_too(docker);
         for (arguments, why) in [
             (&["--subnet", "10.99.0.0/16", "xx"][..], "Pool overlaps"),
             (&["--subnet", "10.97.0.1/24", "xx"], "it should be 10.97.0.0/24"),
@@ -208,6 +196,22 @@ fn addresses_that_cannot_be_had_are_refused() {
             assert!(code == 1 && err.contains(why), "{arguments:?}: {err}");
         }
     });
+}
+
+fn a_container_at_rest_is_refused_them_too(docker: &Daemon) {
+    docker.ok(&["create", "--name", "rest", "busybox", "true"]);
+    for (network, option, ip, why) in [
+        ("side", "--ip", "10.98.0.7", "no configured subnet or ip-range contain"),
+        ("side", "--ip6", "fd00::7", "user configured subnets"),
+        ("auto", "--ip", "172.18.0.9", "user configured subnets"),
+    ] {
+        let (code, _, err) = docker.run(&["network", "connect", option, ip, network, "rest"]);
+        // 20.10 tells the first at the start only.
+        let is_later = docker.is_peer() && why.contains("contain");
+        assert!(is_later || code == 1 && err.contains(why), "{network} {ip}: {code} {err}");
+    }
+    docker.ok(&["network", "connect", "--ip", "10.99.0.9", "side", "rest"]);
+    docker.ok(&["rm", "rest"]);
 }
 
 #[test]
