@@ -139,8 +139,7 @@ mod tests {
     #[test]
     fn what_an_expression_makes_is_json() {
         let source = "Object{spec: Object.spec{list: [2.0, 2.5], map: {'a': b'x'}, when: duration('90s'), none: null}}";
-        let wanted =
-            json!({"spec": {"list": [2, 2.5], "map": {"a": "eA=="}, "when": "90s", "none": null}});
+        let wanted = json!({"spec": {"list": [2, 2.5], "map": {"a": "eA=="}, "when": "90s", "none": null}});
         assert_eq!(evaluated(source), (wanted, Vec::new()));
         let source = "[JSONPatch{op: 'remove', path: '/a/' + jsonpatch.escapeKey('b/c~d')}]";
         assert_eq!(evaluated(source).0, json!([{"op": "remove", "path": "/a/b~1c~0d"}]));
