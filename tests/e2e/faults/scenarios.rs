@@ -37,21 +37,21 @@ pub const SCENARIOS: &[Scenario] = &[
         points: &["volume.create."],
         passed: &[],
         prepare: |_| {},
-        act: |api| post(api, "/volumes/create", json!({ "Name": "v" })),
+        act: |api| post(api, "/volumes/create", json!({ "Name": "vol" })),
         again: |api| {
-            api.post("/volumes/create", json!({ "Name": "v" }));
-            assert!(api.has("/volumes/v"));
+            api.post("/volumes/create", json!({ "Name": "vol" }));
+            assert!(api.has("/volumes/vol"));
         },
     },
     Scenario {
         name: "remove a volume",
         points: &["volume.remove."],
         passed: &[],
-        prepare: |api| drop(api.post("/volumes/create", json!({ "Name": "v" }))),
-        act: |api| delete(api, "/volumes/v"),
+        prepare: |api| drop(api.post("/volumes/create", json!({ "Name": "vol" }))),
+        act: |api| delete(api, "/volumes/vol"),
         again: |api| {
-            api.delete("/volumes/v");
-            assert!(!api.has("/volumes/v"));
+            api.delete("/volumes/vol");
+            assert!(!api.has("/volumes/vol"));
         },
     },
     Scenario {
@@ -498,7 +498,7 @@ pub fn clean(api: &Api) {
     for network in ["net", "other"] {
         api.delete(&format!("/networks/{network}"));
     }
-    for volume in ["v", "full"] {
+    for volume in ["vol", "full"] {
         api.delete(&format!("/volumes/{volume}"));
     }
     for image in api.get("/images/json").as_array().unwrap() {

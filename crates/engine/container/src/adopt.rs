@@ -156,7 +156,7 @@ impl Core {
                 self.take_down(sandbox).await;
                 for container in members {
                     if container.state().is_running() {
-                        self.lost(&container).await;
+                        self.lost(&container, Cause::Opened).await;
                     }
                 }
             }
@@ -246,7 +246,7 @@ impl Core {
         let was_running = container.state().is_running();
         let Some(state) = state else {
             if was_running {
-                self.lost(container).await;
+                self.lost(container, Cause::Opened).await;
             }
             return;
         };
@@ -273,7 +273,7 @@ impl Core {
                 if !was_running {
                     set_running(container, state.pid);
                 }
-                self.on_exit(container, exit, None).await;
+                self.on_exit(container, exit, None, Cause::Policy).await;
             }
         }
     }

@@ -59,7 +59,7 @@ impl Core {
             ShimEvent::Exited { exec: None, code, signal, oom_killed, at, .. } => {
                 let exit = hako_runtime::Exit { code, signal, oom_killed, at };
                 let core = Arc::clone(self);
-                tokio::spawn(async move { core.on_exit(&container, exit, None).await });
+                tokio::spawn(async move { core.on_exit(&container, exit, None, Cause::Policy).await });
             }
             ShimEvent::Oom { .. } => self.container_event(&container, Action::Oom),
             ShimEvent::Gone => {}
@@ -79,7 +79,7 @@ impl Core {
             let container =
                 state.id.parse::<ContainerId>().ok().and_then(|id| self.containers.read().get(&id).cloned());
             if let (Some(container), Some(exit)) = (container, state.exit) {
-                self.on_exit(&container, exit, None).await;
+                self.on_exit(&container, exit, None, Cause::Policy).await;
             }
         }
     }
@@ -99,18 +99,18 @@ impl Core {
         }
         for container in self.members(&sandbox.id) {
             if container.state().is_running() {
-                self.lost(&container).await;
+                self.lost(&container, Cause::Policy).await;
             }
         }
     }
 
-    /// Records the exit of a container whose shim is no more.
-    pub(crate) async fn lost(self: &Arc<Self>, container: &Arc<ContainerObject>) {
+    /// Records the exit of a container whose shim is no more; `next` is what a start after it counts as.
+    pub(crate) async fn lost(self: &Arc<Self>, container: &Arc<ContainerObject>, next: Cause) {
         let known = Shim::read_exit(&container.sandbox.state_dir(), container.id.as_str()).ok().flatten();
         let reason = known.is_none().then(|| "its shim died, and the container with it".to_owned());
         let unknown =
             hako_runtime::Exit { code: KILLED, signal: Some(9), oom_killed: false, at: Timestamp::now() };
-        self.on_exit(container, known.unwrap_or(unknown), reason).await;
+        self.on_exit(container, known.unwrap_or(unknown), reason, next).await;
     }
 
     /// Records an exit, tells everybody, and does what the container's owner wants done after it.
@@ -119,6 +119,7 @@ impl Core {
         container: &Arc<ContainerObject>,
         exit: hako_runtime::Exit,
         reason: Option<String>,
+        next: Cause,
     ) {
         let op = container.op.lock().await;
         let ContainerState::Running { started_at, .. } = container.state() else {
@@ -173,7 +174,7 @@ impl Core {
         self.rest(container, live.map(|live| live.shim.pid())).await;
         hako_sys::failpoint!("container.exit.rested");
         if let Some(delay) = delay {
-            Self::restart_later(Arc::downgrade(self), container, delay, Cause::Policy);
+            Self::restart_later(Arc::downgrade(self), container, delay, next);
         }
     }
 

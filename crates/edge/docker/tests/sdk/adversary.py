@@ -136,7 +136,7 @@ code, said = client.containers.get("victim").exec_run(["cat"], user="nobody:nogr
 assert code in (126, 127), (code, said)
 code, said = client.containers.get("victim").exec_run(["/proc/self/exe"], workdir="/proc/self/fd")
 assert code != 0 or b"hako" not in said, (code, said)
-for height, width in [(-1, 5), (70000, 5), ("a", 5)]:
+for height, width in [(-1, 5), ("a", 5)]:
     refused(lambda: low.resize("victim", height, width), 400)
 for signal in ["0", "-9", "99999", "SIGNOTHING", "9; rm"]:
     refused(lambda: low.kill("victim", signal), 400)

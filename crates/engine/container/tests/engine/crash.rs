@@ -2,7 +2,8 @@
 
 use crate::host::*;
 use hako_container::{
-    ContainerEngine, ContainerSpec, ContainerState, RestartPolicy, SandboxSpec, SandboxState, WaitCondition,
+    ContainerEngine, ContainerSpec, ContainerState, Engine, RestartPolicy, SandboxSpec, SandboxState,
+    WaitCondition,
 };
 use std::time::Duration;
 
@@ -93,11 +94,20 @@ fn an_exit_while_nobody_listened_is_known_after_the_open() {
         }
         assert_eq!(engine.sandbox(&pod.id).await.unwrap().state, SandboxState::Ready);
         assert!(engine.container(&removed).await.is_err());
-        until("it was started again", async || {
-            matches!(state(&engine, &restarted).await, ContainerState::Running { .. })
-        })
-        .await;
-        assert_eq!(engine.container(&restarted).await.unwrap().restart_count, 0, "the engine began again");
+        let runs = async |engine: &Engine| {
+            until("it was started again", async || {
+                matches!(state(engine, &restarted).await, ContainerState::Running { .. })
+            })
+            .await;
+            engine.container(&restarted).await.unwrap()
+        };
+        let sandbox = runs(&engine).await.sandbox;
+        let shim = engine.sandbox(&sandbox).await.unwrap().shim_pid.unwrap();
+        drop(engine);
+        // As after a start of the machine: nobody is left to tell of an end.
+        kill_shim(shim).await;
+        let engine = host.open().await;
+        assert_eq!(runs(&engine).await.restart_count, 0, "the engine began again, which is no restart");
     });
 }
 
