@@ -31,9 +31,12 @@ pub(crate) async fn save(target: &Target, args: &SaveArgs) -> anyhow::Result<Exi
     }
     query.extend(args.compression.map(|form| format!("compression={}", escape(&form.to_string()))));
     let path = format!("/images/get?{}", query.join("&"));
-    let response = engine.send(Method::GET, &path, Payload::Empty).await?;
-    if let Err(broken) = file.fill(response.into_body()).await {
-        // The stream cannot say why it broke; this can.
+    let saved = async {
+        let response = engine.send(Method::GET, &path, Payload::Empty).await?;
+        file.fill(response.into_body()).await
+    };
+    if let Err(broken) = saved.await {
+        // A connection that broke off cannot say why; this can.
         engine.send(Method::GET, &format!("{path}&verify=1"), Payload::Empty).await?;
         return Err(broken);
     }

@@ -15,10 +15,11 @@ pub(crate) async fn export(State(state): State<DockerState>, Path(name): Path<St
     let images = state.images.clone();
     let mounts = state.engine.root_mounts(&id)?;
     note(&state, &id, "export").await;
-    Ok(archive::answer(move |out| {
+    archive::answer(move |out| {
         // The container's own layer on top of its image's, looked at without a way to write to it.
         let lower = mounts.upper.into_iter().chain(mounts.lower).collect();
         let tree = images.snapshots().mounted(&Mounts { lower, upper: None, work: None })?;
         diff(&tree.path(), &[], &DiffOptions::default(), out)
-    }))
+    })
+    .await
 }

@@ -61,7 +61,7 @@ pub(super) async fn save(state: &DockerState, names: &[&str], params: &Params) -
         state.events.image("save", &id, &id, image);
     }
     let images = state.images.clone();
-    Ok(archive::answer(move |out| images.save(&wanted, options, out)))
+    archive::answer(move |out| images.save(&wanted, options, out)).await
 }
 
 /// A name with a tag means that; one without means all tags of its repository; an id has no name.
