@@ -235,6 +235,8 @@ pub enum RegistryError {
     Unsupported {
         /// What is not supported.
         what: String,
+        /// The methods that are.
+        allowed: &'static str,
     },
     /// The path means nothing here.
     #[error("no such page")]

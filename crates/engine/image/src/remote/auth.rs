@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long a token lives that does not say so, distribution's token specification.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+/// A token is not believed for longer, whatever it says of itself.
+const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
 /// A token is no longer used this long before it ends.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -61,7 +63,7 @@ impl TokenAnswer {
         let text = [self.token, self.access_token].into_iter().flatten().find(|text| !text.is_empty())?;
         let life = self.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
         let header = sensitive(&format!("Bearer {text}"))?;
-        let ends = Instant::now() + life.saturating_sub(MARGIN);
+        let ends = Instant::now() + life.saturating_sub(MARGIN).min(LONGEST_LIFE);
         Some((Token { header, ends }, self.refresh_token))
     }
 }
@@ -192,6 +194,13 @@ mod tests {
         auth.remember("s", answer(r#"{"token":"b"}"#).unwrap().0);
         assert_eq!(auth.header("s").unwrap(), "Bearer b");
         assert_eq!(auth.header("other"), None);
+    }
+
+    #[test]
+    fn a_token_that_says_it_never_ends_is_a_token() {
+        let auth = Auth::new(Credentials::Anonymous);
+        auth.remember("s", answer(r#"{"token":"a","expires_in":18446744073709551615}"#).unwrap().0);
+        assert_eq!(auth.header("s").unwrap(), "Bearer a");
     }
 
     #[test]

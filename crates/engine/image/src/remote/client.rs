@@ -25,6 +25,8 @@ const REDIRECTS: usize = 5;
 /// What is read of an answer that says no.
 const ERROR_LIMIT: usize = 64 << 10;
 const TOKEN_LIMIT: usize = 1 << 20;
+/// The longest time for which a registry's wish to be left alone is heeded.
+const LONGEST_RETRY: Duration = Duration::from_secs(86_400);
 /// A slower upload than this, in bytes a second, is given up.
 const SLOWEST: u64 = 16 << 10;
 
@@ -592,14 +594,19 @@ fn resolve(from: &Uri, location: &HeaderValue) -> Option<Uri> {
     (is_http && uri.authority().is_some()).then_some(uri)
 }
 
-/// Seconds, or a date, RFC 9110, section 10.2.3.
+/// Seconds, or a date, RFC 9110, section 10.2.3; a registry's word counts for a day at most.
 fn retry_after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
-    let left = date.timestamp().as_second() - jiff::Timestamp::now().as_second();
-    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    let seconds = match text.trim() {
+        text if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().unwrap_or(u64::MAX)
+        }
+        text => {
+            let date = jiff::fmt::rfc2822::parse(text).ok()?;
+            let left = date.timestamp().as_second() - jiff::Timestamp::now().as_second();
+            u64::try_from(left).unwrap_or(0)
+        }
+    };
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY))
 }
 
 /// The first of an answer's `errors`, or, of token servers, its `details`.
@@ -640,6 +647,10 @@ mod tests {
         assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
         assert_eq!(retry_after("soon"), None);
+        // No sum of it with a time may overflow.
+        for endless in ["18446744073709551615", "99999999999999999999", "Wed, 01 Jan 9000 00:00:00 GMT"] {
+            assert_eq!(retry_after(endless), Some(LONGEST_RETRY), "{endless}");
+        }
     }
 
     #[test]

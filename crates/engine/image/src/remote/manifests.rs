@@ -1,6 +1,6 @@
 //! Manifests, tags and referrers.
 
-use super::client::{Call, RemoteClient};
+use super::client::{Call, RemoteClient, Target};
 use super::error::RemoteError;
 use super::payload::Payload;
 use super::{Access, MANIFEST_LIMIT};
@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 /// What is read of a list of tags or repositories.
 const LIST_LIMIT: usize = 16 << 20;
+/// Pages of referrers that are followed.
+const REFERRER_PAGES: usize = 1000;
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// A manifest or index as a registry gave it.
@@ -175,32 +177,59 @@ impl RemoteClient {
         Ok(Page { items: list.tags.unwrap_or_default(), next })
     }
 
-    /// The index of manifests that have `digest` as their subject, also from registries that keep it under
-    /// the fallback tag; `None` if there is none.
+    /// The descriptors of the manifests that have `digest` as their subject, of all pages; also from registries that keep
+    /// them under the fallback tag.
     pub async fn referrers(
         &self,
         repository: &str,
         digest: Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Option<RemoteManifest>, RemoteError> {
-        let filter = artifact_type
-            .map(|kind| format!("?artifactType={}", super::auth::encode(kind)))
-            .unwrap_or_default();
-        let path = format!("/v2/{repository}/referrers/{digest}{filter}");
-        let call = Call::new(Method::GET, path, format!("the referrers of {digest}"))
+    ) -> Result<Vec<serde_json::Value>, RemoteError> {
+        let path = format!("/v2/{repository}/referrers/{digest}");
+        let mut call = Call::new(Method::GET, path, format!("the referrers of {digest}"))
             .on(repository, Access::Pull)
             .accepting(&[404]);
-        let response = self.send(&call).await?;
-        if response.status() != StatusCode::NOT_FOUND {
-            let bytes = self.read(&call.what, response.into_body(), MANIFEST_LIMIT).await?;
-            let digest = Digest::of(&bytes);
-            return Ok(Some(RemoteManifest { bytes, media_type: INDEX.into(), digest }));
+        let (mut descriptors, mut room) = (Vec::new(), LIST_LIMIT);
+        for _ in 0..REFERRER_PAGES {
+            let response = self.send(&call).await?;
+            if response.status() == StatusCode::NOT_FOUND {
+                return self.fallback_referrers(repository, digest).await;
+            }
+            let next = text(response.headers(), "link").and_then(target_of).map(str::to_owned);
+            let bytes = self.read(&call.what, response.into_body(), room.min(MANIFEST_LIMIT)).await?;
+            room -= bytes.len();
+            descriptors.append(&mut self.listed(&call, &bytes)?);
+            let Some(next) = next else { return Ok(descriptors) };
+            call.target =
+                target(&next).ok_or_else(|| self.protocol(&call, "its next page is at no usable address"))?;
+            // A page that is missing is not the end.
+            call.accept = &[];
         }
-        match self.get_manifest(repository, &digest.to_string().replace(':', "-")).await {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_not_found() => Ok(None),
+        Err(self.protocol(&call, "its pages have no end"))
+    }
+
+    async fn fallback_referrers(
+        &self,
+        repository: &str,
+        digest: Digest,
+    ) -> Result<Vec<serde_json::Value>, RemoteError> {
+        let tag = digest.to_string().replace(':', "-");
+        match self.get_manifest(repository, &tag).await {
+            Ok(found) => self.listed(&manifest_call(Method::GET, repository, &tag), &found.bytes),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The descriptors of an index.
+    fn listed(&self, call: &Call, index: &[u8]) -> Result<Vec<serde_json::Value>, RemoteError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            #[serde(default)]
+            manifests: Option<Vec<serde_json::Value>>,
+        }
+        let listed: Listed =
+            serde_json::from_slice(index).map_err(|_| self.protocol(call, "it is no index"))?;
+        Ok(listed.manifests.unwrap_or_default())
     }
 }
 
@@ -248,13 +277,23 @@ fn paging(count: Option<u32>, last: Option<&str>) -> String {
     if fields.is_empty() { String::new() } else { format!("?{}", fields.join("&")) }
 }
 
-/// The `last` in `<...?last=x&n=2>; rel="next"`, RFC 8288.
-fn next_of(link: &str) -> Option<String> {
+/// Where `<...?last=x&n=2>; rel="next"` leads, RFC 8288.
+fn target_of(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    if !parameters.replace(['"', ' '], "").contains("rel=next") {
-        return None;
+    parameters.replace(['"', ' '], "").contains("rel=next").then_some(target)
+}
+
+/// Such an address, absolute or from the registry's root.
+fn target(address: &str) -> Option<Target> {
+    if address.starts_with('/') && !address.starts_with("//") {
+        return Some(Target::Path(address.to_owned()));
     }
-    let query = target.split_once('?')?.1;
+    address.parse().ok().filter(|uri: &http::Uri| uri.authority().is_some()).map(Target::Url)
+}
+
+/// The `last` of the next page.
+fn next_of(link: &str) -> Option<String> {
+    let query = target_of(link)?.split_once('?')?.1;
     query.split('&').find_map(|field| field.strip_prefix("last=")).map(decode)
 }
 

@@ -498,9 +498,37 @@ async fn lists_come_in_pages_and_referrers_from_the_fallback_tag() {
     assert_eq!(second.next, None);
     let subject = Digest::of(b"subject");
     let fallback = format!("/v2/app/manifests/sha256-{}", subject.hex());
-    fake.file(&fallback, media_type::INDEX, br#"{"schemaVersion":2,"manifests":[]}"#.as_slice().into());
-    let found = client.referrers("app", subject, None).await.unwrap().unwrap();
-    assert_eq!(found.media_type, media_type::INDEX);
+    let index = br#"{"schemaVersion":2,"manifests":[{"size":7}]}"#.as_slice();
+    fake.file(&fallback, media_type::INDEX, index.into());
+    let found = client.referrers("app", subject).await.unwrap();
+    assert_eq!(found, [serde_json::json!({"size": 7})]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_of_all_pages_are_told_and_pages_without_end_are_not() {
+    let fake = Fake::start().await;
+    fake.rule(|seen| {
+        let (_, place) = seen.path.split_once("/referrers/")?;
+        let page = match place.split_once('?').map(|(_, query)| query) {
+            None => 1,
+            Some("page=2") => 2,
+            Some(_) => 0,
+        };
+        let next = if page == 1 && seen.path.starts_with("/v2/app/") { "page=2" } else { "page=0" };
+        let mut answer = Response::builder();
+        if page < 2 {
+            let link = format!("<{}?{next}>; rel=\"next\"", seen.path.split('?').next().unwrap());
+            answer = answer.header(header::LINK, link);
+        }
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [{"size": page}]});
+        Some(answer.body(Body::from(index.to_string())).unwrap())
+    });
+    let client = RemoteClient::new(&fake.host, hasty()).unwrap();
+    let subject = Digest::of(b"subject");
+    let found = client.referrers("app", subject).await.unwrap();
+    assert_eq!(found, [serde_json::json!({"size": 1}), serde_json::json!({"size": 2})]);
+    let endless = client.referrers("endless", subject).await.unwrap_err().to_string();
+    assert!(endless.contains("its pages have no end"), "{endless}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

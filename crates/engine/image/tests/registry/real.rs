@@ -341,7 +341,7 @@ async fn blobs_go_in_pieces_and_what_is_there_is_listed() {
     let whole = std::fs::read(store.images.content().path(digest)).unwrap();
     assert_eq!(&bytes[..], &whole[10..30]);
     assert_eq!(part.total(), Some(whole.len() as u64));
-    assert_eq!(client.referrers("app", image.manifest_digest, None).await.unwrap().map(|_| ()), None);
+    assert!(client.referrers("app", image.manifest_digest).await.unwrap().is_empty());
     client.delete_manifest("app", &image.manifest_digest.to_string()).await.unwrap();
     assert_eq!(client.head_manifest("app", "a").await.unwrap(), None);
 }

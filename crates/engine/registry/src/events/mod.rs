@@ -17,6 +17,7 @@ use hako_error::Result;
 use hako_names::Digest;
 use http::Method;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use webhook::Webhook;
 
@@ -71,7 +72,7 @@ impl Happened {
 /// All who watch.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     audit: Option<Audit>,
     webhooks: Vec<Webhook>,
 }
@@ -80,8 +81,10 @@ impl Events {
     /// Starts the writers; needs a runtime.
     pub(crate) fn open(config: &Config) -> Result<Self> {
         let audit = config.audit.as_deref().map(Audit::open).transpose()?;
-        let webhooks = config.webhooks.iter().map(Webhook::start).collect::<Result<_>>()?;
-        Ok(Self { metrics: Metrics::default(), audit, webhooks })
+        let metrics = Arc::<Metrics>::default();
+        let start = |webhook| Webhook::start(webhook, Arc::clone(&metrics));
+        let webhooks = config.webhooks.iter().map(start).collect::<Result<_>>()?;
+        Ok(Self { metrics, audit, webhooks })
     }
 
     /// Tells everybody.

@@ -42,7 +42,7 @@ struct Endpoint {
 }
 
 impl Webhook {
-    pub(super) fn start(config: &WebhookConfig) -> Result<Self> {
+    pub(super) fn start(config: &WebhookConfig, metrics: Arc<Metrics>) -> Result<Self> {
         let invalid = |problem: &str| Error::new(Kind::Invalid, format!("webhook {}: {problem}", config.url));
         let uri = http_url(&config.url).map_err(invalid)?;
         let is_tls = uri.scheme_str() == Some("https");
@@ -51,7 +51,7 @@ impl Webhook {
             config.headers.iter().map(|text| header(text).map_err(invalid)).collect::<Result<_>>()?;
         let endpoint = Endpoint { uri, headers, timeout: config.timeout, tls };
         let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(deliver_all(endpoint, receiver, config.retries));
+        tokio::spawn(deliver_all(endpoint, receiver, config.retries, metrics));
         Ok(Self { actions: config.actions.clone(), queue })
     }
 
@@ -101,28 +101,41 @@ fn event(happened: &Happened) -> serde_json::Value {
 }
 
 /// Delivers one event after the other; each is given up after `retries` more attempts.
-async fn deliver_all(endpoint: Endpoint, mut queue: mpsc::Receiver<serde_json::Value>, retries: u64) {
+async fn deliver_all(
+    endpoint: Endpoint,
+    mut queue: mpsc::Receiver<serde_json::Value>,
+    retries: u64,
+    metrics: Arc<Metrics>,
+) {
     while let Some(event) = queue.recv().await {
         let body = Bytes::from(serde_json::json!({"events": [event]}).to_string());
-        let mut pause = FIRST_PAUSE;
-        for attempt in 0..=retries {
-            let sent = tokio::time::timeout(endpoint.timeout, endpoint.send(body.clone())).await;
-            let problem = match sent {
-                Ok(Ok(status)) if status.is_success() => break,
-                Ok(Ok(status)) => status.to_string(),
-                Ok(Err(error)) => error.chain(),
-                Err(_) => "no answer in time".to_owned(),
-            };
-            tracing::warn!(host = endpoint.uri.host(), attempt, problem, "a webhook did not take an event");
-            if attempt < retries {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        if !endpoint.deliver(&body, retries).await {
+            metrics.lost("webhook");
         }
     }
 }
 
 impl Endpoint {
+    /// Whether it took the event in the end.
+    async fn deliver(&self, body: &Bytes, retries: u64) -> bool {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 0..=retries {
+            let sent = tokio::time::timeout(self.timeout, self.send(body.clone())).await;
+            let problem = match sent {
+                Ok(Ok(status)) if status.is_success() => return true,
+                Ok(Ok(status)) => status.to_string(),
+                Ok(Err(error)) => error.chain(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::warn!(host = self.uri.host(), attempt, problem, "a webhook did not take an event");
+            if attempt < retries {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+        false
+    }
+
     async fn send(&self, body: Bytes) -> Result<http::StatusCode> {
         let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });

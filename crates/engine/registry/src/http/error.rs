@@ -3,7 +3,7 @@
 use super::{Body, json, set};
 use crate::error::RegistryError;
 use hako_error::{Classify as _, Kind};
-use http::header::{CONTENT_RANGE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 /// The response that says what was wrong.
@@ -87,6 +87,10 @@ fn headers(error: &RegistryError, response: &mut Response<Body>) {
             set(response, RANGE, super::uploads::range(*expected));
         }
         RegistryError::RangeUnsatisfiable { size } => set(response, CONTENT_RANGE, format!("bytes */{size}")),
+        RegistryError::Unsupported { allowed, .. } => set(response, ALLOW, allowed),
+        RegistryError::BlobHeld { .. } | RegistryError::ManifestHeld { .. } => {
+            set(response, ALLOW, "GET, HEAD")
+        }
         RegistryError::Unauthorized { challenge } => set(response, WWW_AUTHENTICATE, challenge),
         RegistryError::TooMany { retry_after, .. } => {
             set(response, RETRY_AFTER, retry_after.as_secs().max(1).to_string());

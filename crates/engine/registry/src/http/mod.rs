@@ -12,6 +12,7 @@ mod lists;
 mod manifests;
 mod patience;
 mod range;
+mod referrers;
 mod request;
 mod route;
 mod sendfile;
@@ -204,7 +205,7 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
         (Route::Catalog, &Method::GET) => lists::catalog(registry, caller, &request),
         (Route::Tags(name), &Method::GET) => lists::tags(front, &name, &request).await,
         (Route::Referrers(name, digest), &Method::GET) => {
-            lists::referrers(front, &name, digest, &request).await
+            referrers::list(front, &name, digest, &request).await
         }
         (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => {
             blobs::get(front, &name, digest, &request).await
@@ -226,6 +227,7 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
         }
         (route, method) => Err(RegistryError::Unsupported {
             what: format!("{method} is not supported for {}", route.what()),
+            allowed: route.allowed(),
         }),
     }
 }

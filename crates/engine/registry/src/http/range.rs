@@ -8,7 +8,9 @@ use std::ops::Range;
 /// The bytes a `Range` header asks for; `None` means all of them. Several ranges at once are answered with the whole,
 /// as the RFC allows.
 pub(super) fn of_download(header: Option<&str>, size: u64) -> Result<Option<Range<u64>>, RegistryError> {
-    let Some(ranges) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else {
+    // Names of units have no case (RFC 9110, section 14.1).
+    let ranges = header.and_then(|header| header.trim().split_once('='));
+    let Some((_, ranges)) = ranges.filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes")) else {
         return Ok(None);
     };
     if ranges.contains(',') {
@@ -54,8 +56,9 @@ enum Number {
 fn number(text: &str) -> Number {
     match text.trim() {
         "" => Number::Absent,
+        // Beyond 64 bits it is beyond every blob.
         text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().map_or(Number::Bad, Number::Is)
+            Number::Is(text.parse().unwrap_or(u64::MAX))
         }
         _ => Number::Bad,
     }
@@ -72,11 +75,14 @@ mod tests {
         assert_eq!(ask("bytes=4-").unwrap(), Some(4..10));
         assert_eq!(ask("bytes=-3").unwrap(), Some(7..10));
         assert_eq!(ask("bytes=-30").unwrap(), Some(0..10));
-        assert_eq!(ask("bytes=8-18446744073709551615").unwrap(), Some(8..10));
+        for beyond in ["bytes=8-18446744073709551615", "bytes=8-99999999999999999999", "Bytes=8-10"] {
+            assert_eq!(ask(beyond).unwrap(), Some(8..10), "{beyond}");
+        }
+        assert_eq!(ask("bytes=-99999999999999999999").unwrap(), Some(0..10));
         for whole in ["items=0-1", "bytes=0-1,3-4", "bytes=5-4", "bytes=x-y", "bytes=-"] {
             assert_eq!(ask(whole).unwrap(), None, "{whole}");
         }
-        for none in ["bytes=10-", "bytes=10-11", "bytes=-0"] {
+        for none in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999-"] {
             assert!(matches!(ask(none), Err(RegistryError::RangeUnsatisfiable { size: 10 })), "{none}");
         }
         assert!(of_download(Some("bytes=0-"), 0).is_err());

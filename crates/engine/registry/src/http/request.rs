@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How long a client may send nothing.
@@ -41,11 +42,18 @@ pub(crate) fn parameters(text: &str, name: &str) -> Result<Vec<String>, Registry
 
 /// Percent-decoding with `+` for a space, as forms have it.
 fn decode(text: &str) -> Option<String> {
+    unescape(&text.replace('+', " ")).map(Cow::into_owned)
+}
+
+/// Percent-decoding, RFC 3986, section 2.1; `None` if it is none, or no UTF-8.
+pub(super) fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(text.into());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
             b'%' => {
                 let mut digit = || char::from(rest.next()?).to_digit(16);
                 u8::try_from(digit()? * 16 + digit()?).ok()?
@@ -53,7 +61,19 @@ fn decode(text: &str) -> Option<String> {
             other => other,
         });
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::from)
+}
+
+/// Percent-encoding of all that has a meaning somewhere in a query.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
 }
 
 /// A header's text, if it is there and is text.
@@ -111,5 +131,12 @@ mod tests {
         assert!(parameters("a=%zz", "a").is_err());
         assert!(parameters("a=%ff", "a").is_err());
         assert!(parameters("a=%f", "a").is_err());
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_to_itself() {
+        for text in ["application/vnd.x+json; a=\"b\"", "100 % ü", ""] {
+            assert_eq!(parameters(&format!("a={}", encode(text)), "a").unwrap(), [text]);
+        }
     }
 }

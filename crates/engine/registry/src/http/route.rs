@@ -1,5 +1,6 @@
 //! Paths. A repository's name has slashes, so a path is read from its end.
 
+use super::request::unescape;
 use crate::auth::Action;
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository, parse_digest};
@@ -34,8 +35,9 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Reads a path.
+    /// Reads a path. Some clients escape what a URL may have as it is, such as the colon of a digest.
     pub(crate) fn parse(path: &str) -> Result<Self, RegistryError> {
+        let path = &*unescape(path).ok_or(RegistryError::NoRoute)?;
         match path {
             "/healthz" | "/readyz" => return Ok(Self::Healthy),
             "/metrics" => return Ok(Self::Metrics),
@@ -84,6 +86,19 @@ impl Route {
                 };
                 Some((name, action))
             }
+        }
+    }
+
+    /// The methods that it knows.
+    pub(crate) fn allowed(&self) -> &'static str {
+        match self {
+            Self::Healthy | Self::Metrics | Self::Base => "GET, HEAD",
+            Self::Token => "GET, POST",
+            Self::Catalog | Self::Tags(_) | Self::Referrers(..) => "GET",
+            Self::Manifest(..) => "GET, HEAD, PUT, DELETE",
+            Self::Blob(..) => "GET, HEAD, DELETE",
+            Self::Uploads(_) => "POST",
+            Self::Upload(..) => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }
 
@@ -143,13 +158,26 @@ mod tests {
                 Route::Manifest(repository("a"), Reference::Digest(digest)),
             ),
             (format!("/v2/a/referrers/{digest}"), Route::Referrers(repository("a"), digest)),
+            (format!("/v2/a%2Fb/blobs/sha256%3a{}", digest.hex()), Route::Blob(repository("a/b"), digest)),
         ];
         for (path, route) in cases {
             assert_eq!(Route::parse(&path).unwrap(), route, "{path}");
         }
-        for path in
-            ["/", "/v1/", "/v2x", "/v2/a", "/v2/a/b/c", "/v2//tags/list", "/v2/a/blobs/x", "/v2/../tags/list"]
-        {
+        for path in [
+            "/",
+            "/v1/",
+            "/v2x",
+            "/v2/a",
+            "/v2/a/b/c",
+            "/v2//tags/list",
+            "/v2/a/blobs/x",
+            "/v2/../tags/list",
+            "/v2/%2e%2e/tags/list",
+            "/v2/%/tags/list",
+            "/v2/%zz/tags/list",
+            "/v2/%ff/tags/list",
+            "/v2/a+b/tags/list",
+        ] {
             assert!(Route::parse(path).is_err(), "{path}");
         }
     }

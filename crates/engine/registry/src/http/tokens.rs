@@ -19,7 +19,8 @@ pub(super) async fn token(front: &Front, request: Request, user: &mut Option<Str
             of_form(&String::from_utf8_lossy(&form))?
         }
         method => {
-            return Err(RegistryError::Unsupported { what: format!("{method} is not supported for tokens") });
+            let what = format!("{method} is not supported for tokens");
+            return Err(RegistryError::Unsupported { what, allowed: "GET, POST" });
         }
     };
     match front.auth.token(&parts.headers, asked).await {

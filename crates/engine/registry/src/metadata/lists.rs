@@ -1,11 +1,11 @@
 //! Lists with paging: OCI distribution, "Listing Tags" and "Listing Referrers".
 
-use super::tables::{MANIFESTS, REFERRERS, REPOSITORIES, TAGS, decode};
+use super::tables::{MANIFESTS, REFERRERS, REPOSITORIES, TAGS, decode, refuse};
 use super::{ManifestRecord, Metadata};
 use crate::error::RegistryError;
 use crate::name::{Repository, Tag};
 use hako_names::Digest;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 /// One page.
 #[derive(Debug, PartialEq)]
@@ -72,32 +72,51 @@ impl Metadata {
         })
     }
 
-    /// The manifests that refer to `subject`, at most `limit`.
+    /// Shows the manifests that refer to `subject`, in the order of their digests and behind `after`, until `show` breaks.
     pub(crate) fn referrers(
         &self,
         repository: &Repository,
         subject: Digest,
-        limit: usize,
-    ) -> Result<Vec<(Digest, ManifestRecord)>, RegistryError> {
+        after: Option<Digest>,
+        show: &mut dyn FnMut(Digest, ManifestRecord) -> ControlFlow<()>,
+    ) -> Result<(), RegistryError> {
         self.read("list referrers", |transaction| {
             let (name, subject) = (repository.as_str(), subject.to_string());
+            let after = after.map(|after| after.to_string());
             let referrers = transaction.open_table(REFERRERS)?;
             let manifests = transaction.open_table(MANIFESTS)?;
-            let mut found = Vec::new();
-            for entry in referrers.range((name, subject.as_str(), "")..)?.take(limit) {
-                let (key, _) = entry?;
+            let from = match &after {
+                None => Bound::Included((name, subject.as_str(), "")),
+                Some(after) => Bound::Excluded((name, subject.as_str(), after.as_str())),
+            };
+            for entry in referrers.range::<(&str, &str, &str)>((from, Bound::Unbounded))? {
+                let (key, ()) = entry.map(|(key, value)| (key, value.value()))?;
                 let (in_repository, to, digest) = key.value();
                 if (in_repository, to) != (name, subject.as_str()) {
                     break;
                 }
                 let Some(record) = manifests.get((name, digest))? else { continue };
-                let record = match decode("manifests", record.value()) {
-                    Ok(record) => record,
-                    Err(error) => return Ok(Err(error)),
-                };
-                found.extend(digest.parse().ok().map(|digest| (digest, record)));
+                let record = refuse!(decode("manifests", record.value()));
+                let Ok(digest) = digest.parse() else { continue };
+                if show(digest, record).is_break() {
+                    break;
+                }
             }
-            Ok(Ok(found))
+            Ok(Ok(()))
+        })
+    }
+
+    /// Whether a manifest that is here refers to `subject`.
+    pub(crate) fn is_referrer(
+        &self,
+        repository: &Repository,
+        subject: Digest,
+        digest: Digest,
+    ) -> Result<bool, RegistryError> {
+        self.read("look for a referrer", |transaction| {
+            let (subject, digest) = (subject.to_string(), digest.to_string());
+            let key = (repository.as_str(), subject.as_str(), digest.as_str());
+            Ok(Ok(transaction.open_table(REFERRERS)?.get(key)?.is_some()))
         })
     }
 }

@@ -86,16 +86,7 @@ impl Metadata {
         now_unix_s: u64,
     ) -> Result<(), RegistryError> {
         self.write("touch a manifest", |transaction| {
-            let text = digest.to_string();
-            let mut manifests = transaction.open_table(MANIFESTS)?;
-            let mut record: ManifestRecord = match manifests.get((repository.as_str(), text.as_str()))? {
-                Some(found) => refuse!(decode("manifests", found.value())),
-                None => return Ok(Ok(())),
-            };
-            record.pushed_unix_s = now_unix_s;
-            let bytes = refuse!(encode("manifests", &record));
-            manifests.insert((repository.as_str(), text.as_str()), bytes.as_slice())?;
-            Ok(Ok(()))
+            touch(transaction, repository.as_str(), &digest.to_string(), now_unix_s)
         })
     }
 
@@ -177,11 +168,26 @@ fn compare_sizes(transaction: &WriteTransaction, new: &NewManifest<'_>) -> Step<
     Ok(Ok(()))
 }
 
+/// Makes a manifest that is there as young as `now_unix_s`.
+fn touch(transaction: &WriteTransaction, repository: &str, digest: &str, now_unix_s: u64) -> Step<()> {
+    let mut manifests = transaction.open_table(MANIFESTS)?;
+    let mut record: ManifestRecord = match manifests.get((repository, digest))? {
+        Some(found) => refuse!(decode("manifests", found.value())),
+        None => return Ok(Ok(())),
+    };
+    record.pushed_unix_s = now_unix_s;
+    let bytes = refuse!(encode("manifests", &record));
+    manifests.insert((repository, digest), bytes.as_slice())?;
+    Ok(Ok(()))
+}
+
 /// Stores the record and takes the holds, unless the manifest is there already.
 fn record_manifest(transaction: &WriteTransaction, new: &NewManifest<'_>) -> Step<()> {
     let (repository, text) = (new.repository.as_str(), new.digest.to_string());
-    if transaction.open_table(MANIFESTS)?.get((repository, text.as_str()))?.is_some() {
-        return Ok(Ok(()));
+    let known = transaction.open_table(MANIFESTS)?.get((repository, text.as_str()))?.is_some();
+    if known {
+        // It is as young as one that came now: whoever pushes it goes on to push what names it.
+        return touch(transaction, repository, &text, new.record.pushed_unix_s);
     }
     refuse!(add_link(transaction, new.repository, new.digest, new.record.size, 0, new.quota_bytes)?);
     for held in tables::held_by(new.digest, &new.record) {

@@ -40,7 +40,7 @@ pub(crate) struct ManifestRecord {
     pub media_type: String,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was put.
+    /// When it was put last; in a cache, when it was last wanted.
     pub pushed_unix_s: u64,
     /// Configuration and layers.
     pub blobs: Vec<Digest>,

@@ -91,6 +91,12 @@ impl Registry {
             let (repository, id) = (repository.clone(), id.to_owned());
             return Err(RegistryError::OutOfOrder { repository, id, begins: range.begins, expected: before });
         }
+        let announced = range.map(|range| range.length);
+        if let (Some(expected), Some(actual)) = (announced, length)
+            && expected != actual
+        {
+            return Err(RegistryError::SizeInvalid { expected, actual });
+        }
         if let Some(length) = length {
             self.reserve(repository, id, digest, before.saturating_add(length))?;
         }
@@ -98,6 +104,10 @@ impl Registry {
         let counted = body.map(|piece| {
             let piece = piece?;
             came = came.saturating_add(piece.len() as u64);
+            // More than it said would be where the next chunk belongs.
+            if let Some(expected) = announced.filter(|announced| came - before > *announced) {
+                return Err(RegistryError::SizeInvalid { expected, actual: came - before });
+            }
             if length.is_none() {
                 self.reserve(repository, id, digest, came)?;
             }
@@ -112,7 +122,7 @@ impl Registry {
         let size = session.upload.as_ref().map_or(before, |upload| upload.size());
         self.inner.uploads.settle(id, size);
         received?;
-        match range.map(|range| range.length).filter(|length| *length != size - before) {
+        match announced.filter(|length| *length != size - before) {
             Some(expected) => Err(RegistryError::SizeInvalid { expected, actual: size - before }),
             None => Ok(Pushed { size }),
         }

@@ -100,8 +100,58 @@ fn old_tags(rule: &Retention, mut tags: Vec<AgedTag>, now_unix_s: u64) -> Vec<Ag
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Pattern, Selection};
+    use crate::blobs::LocalBlobs;
+    use crate::config::{Config, Pattern, Selection};
+    use crate::metadata::Metadata;
+    use crate::policy::Policy;
+    use crate::registry::Limits;
+    use bytes::Bytes;
+    use hako_content::ContentStore;
+    use std::sync::Arc;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_manifest_that_is_pushed_again_is_as_young_as_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = LocalBlobs::new(ContentStore::open(dir.path().join("content")).unwrap());
+        let metadata = Metadata::open(dir.path()).unwrap();
+        let everything = vec![Pattern::new("**")];
+        let retention = Retention {
+            of: Selection { repositories: everything.clone(), tags: everything },
+            except: Vec::new(),
+            keep_last: None,
+            keep_for: None,
+            untagged: true,
+            dry_run: false,
+        };
+        let config = Config { retention: vec![retention], ..Config::default() };
+        let limits = Limits::default();
+        let registry = Registry::new(metadata.clone(), Arc::new(blobs), limits, Policy::of(&config));
+        let repository: Repository = "a".parse().unwrap();
+        let index = Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+        let digest = Digest::of(&index);
+        let push = async || {
+            let pushed = registry.put_manifest(
+                &repository,
+                digest,
+                Vec::new(),
+                Some(crate::manifest::OCI_INDEX),
+                index.clone(),
+            );
+            pushed.await.unwrap();
+        };
+        let grow_old = || {
+            let long_ago = now_unix_s() - 2 * limits.lease.as_secs();
+            metadata.touch_manifest(&repository, digest, long_ago).unwrap();
+        };
+        push().await;
+        grow_old();
+        // Whoever pushes it goes on with the index that names it.
+        push().await;
+        assert_eq!(registry.retain().await.unwrap().manifests, 0);
+        grow_old();
+        assert_eq!(registry.retain().await.unwrap().manifests, 1);
+    }
 
     #[test]
     fn what_number_or_age_keeps_stays() {

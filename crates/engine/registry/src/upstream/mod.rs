@@ -148,8 +148,25 @@ impl Origin {
         self.upstream.keep
     }
 
-    /// Makes the manifest be here and, for a tag, as the upstream has it.
+    /// Makes the manifest be here and, for a tag, as the upstream has it; it is wanted still.
     pub(crate) async fn manifest(
+        &self,
+        registry: &Registry,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Freshness, RegistryError> {
+        let freshness = self.compare(registry, repository, reference).await?;
+        if let Some((digest, record)) = registry.metadata().manifest(repository, reference)? {
+            let age = now_unix_s().saturating_sub(record.pushed_unix_s);
+            // Not each time: it is a write.
+            if age > self.keep().as_secs() / 2 {
+                registry.touch_manifest(repository, digest).await?;
+            }
+        }
+        Ok(freshness)
+    }
+
+    async fn compare(
         &self,
         registry: &Registry,
         repository: &Repository,
@@ -225,11 +242,7 @@ impl Origin {
     /// What the upstream says refers to a manifest.
     pub(crate) async fn referrers(&self, subject: Digest) -> Result<Vec<serde_json::Value>, RegistryError> {
         self.upstream.may_ask()?;
-        let found = self.upstream.client.referrers(&self.name, subject, None).await;
-        let Some(index) = self.upstream.judge(found)? else { return Ok(Vec::new()) };
-        let mut index: serde_json::Value = serde_json::from_slice(&index.bytes).unwrap_or_default();
-        let descriptors = index.get_mut("manifests").and_then(serde_json::Value::as_array_mut);
-        Ok(descriptors.map(std::mem::take).unwrap_or_default())
+        self.upstream.judge(self.upstream.client.referrers(&self.name, subject).await)
     }
 
     fn is_fresh(&self, key: &str) -> bool {
@@ -290,5 +303,44 @@ impl Upstream {
                 other => RegistryError::Upstream { source: other.into() },
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs::LocalBlobs;
+    use crate::metadata::Metadata;
+    use crate::policy::Policy;
+    use crate::registry::Limits;
+    use bytes::Bytes;
+    use hako_content::ContentStore;
+
+    #[tokio::test]
+    async fn what_is_pulled_by_digest_or_while_the_upstream_is_away_is_as_young_as_its_last_pull() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = LocalBlobs::new(ContentStore::open(dir.path().join("content")).unwrap());
+        let metadata = Metadata::open(dir.path()).unwrap();
+        let registry = Registry::new(metadata.clone(), Arc::new(blobs), Limits::default(), Policy::default());
+        let mut config = UpstreamConfig::new("", "127.0.0.1:1");
+        config.fresh = Duration::ZERO;
+        let upstreams = Upstreams::open(&[config.clone()]).unwrap();
+        let repository: Repository = "a".parse().unwrap();
+        let origin = upstreams.origin(&repository).unwrap();
+        let index = Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+        let (digest, tag) = (Digest::of(&index), "v1".parse::<Tag>().unwrap());
+        registry
+            .cache_manifest(&repository, digest, vec![tag.clone()], Some(crate::manifest::OCI_INDEX), index)
+            .await
+            .unwrap();
+        let pulls = [(Reference::Digest(digest), Freshness::Fresh), (Reference::Tag(tag), Freshness::Stale)];
+        for (reference, freshness) in pulls {
+            let began = now_unix_s();
+            metadata.touch_manifest(&repository, digest, began - config.keep.as_secs()).unwrap();
+            let was = origin.manifest(&registry, &repository, &reference).await.unwrap();
+            assert_eq!(was, freshness, "{reference}");
+            let (_, record) = metadata.manifest(&repository, &reference).unwrap().unwrap();
+            assert!(record.pushed_unix_s >= began, "{reference}: its end came nearer");
+        }
     }
 }

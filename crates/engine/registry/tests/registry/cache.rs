@@ -156,6 +156,16 @@ fn an_upstream_that_asks_for_fewer_requests_gets_none() {
 }
 
 #[test]
+fn an_upstream_that_wants_to_be_left_alone_for_ever_is_left_alone_for_a_day() {
+    let busy = response("429 Too Many Requests", "retry-after: 18446744073709551615\r\n", b"");
+    let upstream = Said::start(move |_| busy.clone());
+    let cache = cache_of("", &upstream.host);
+    let answer = cache.get("/v2/a/manifests/v1");
+    assert_eq!((answer.status, answer.header("retry-after")), (429, "86400"));
+    assert_eq!(cache.get("/v2/a/manifests/v2").status, 429);
+}
+
+#[test]
 fn while_an_upstream_is_left_alone_what_is_here_is_served() {
     let is_busy = Arc::new(AtomicBool::new(false));
     let (seen, (text, whole)) = (Arc::clone(&is_busy), manifest());

@@ -168,6 +168,8 @@ fn a_webhook_that_does_not_answer_holds_up_nobody_and_gives_way_to_the_next_even
     }
     let tag = || taken.recv().unwrap()["target"]["tag"].clone();
     assert_eq!((tag(), tag()), ("v2".into(), "v3".into()), "the first was given up, and their order stays");
+    let metrics = String::from_utf8(registry.get("/metrics").body).unwrap();
+    assert!(metrics.contains("hako_registry_lost_total{queue=\"webhook\"} 1\n"), "{metrics}");
 }
 
 /// Who, what, with which answer.

@@ -214,3 +214,47 @@ fn names_paths_and_methods_that_mean_nothing_have_error_bodies() {
         assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0");
     }
 }
+
+#[test]
+fn a_method_that_is_not_supported_is_told_with_those_that_are() {
+    let registry = Fixture::start();
+    let digest = registry.push_image("a", "v1", b"layer");
+    let layer = Digest::of(b"layer");
+    registry.put_index("a", "index", digest);
+    let upload = registry.begin("a");
+    let cases = [
+        ("POST", "/v2/", "GET, HEAD"),
+        ("PUT", "/v2/_catalog", "GET"),
+        ("DELETE", "/v2/a/tags/list", "GET"),
+        ("GET", "/v2/a/blobs/uploads/", "POST"),
+        ("POST", &upload, "GET, HEAD, PATCH, PUT, DELETE"),
+        ("PATCH", "/v2/a/manifests/v1", "GET, HEAD, PUT, DELETE"),
+        ("PUT", &format!("/v2/a/blobs/{layer}"), "GET, HEAD, DELETE"),
+        // These exist, but others name them.
+        ("DELETE", &format!("/v2/a/blobs/{layer}"), "GET, HEAD"),
+        ("DELETE", &format!("/v2/a/manifests/{digest}"), "GET, HEAD"),
+    ];
+    for (method, path, allowed) in cases {
+        let answer = registry.send(method, path, &[], "");
+        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_chunk_of_another_length_than_its_range_is_refused_before_it_is_taken() {
+    let registry = Fixture::start();
+    let location = registry.begin("a");
+    for range in ["0-1", "0-9"] {
+        let other = registry.send("PATCH", &location, &[("content-range", range)], "abc");
+        assert_eq!((other.status, other.code().as_str()), (400, "SIZE_INVALID"), "{range}");
+        let announced = [("content-range", range), ("transfer-encoding", "chunked")];
+        let more = registry.send("PATCH", &registry.begin("a"), &announced, "abc");
+        assert_eq!((more.status, more.code().as_str()), (400, "SIZE_INVALID"), "{range} in pieces");
+    }
+    assert_eq!(registry.send("PATCH", &location, &[("content-range", "0-2")], "abc").status, 202);
+    let digest = Digest::of(b"abc");
+    assert_eq!(registry.send("PUT", &format!("{location}?digest={digest}"), &[], "").status, 201);
+    // The escaped colon of a digest is a colon.
+    let escaped = registry.get(&format!("/v2/a/blobs/sha256%3A{}", digest.hex()));
+    assert_eq!((escaped.status, &*escaped.body), (200, &b"abc"[..]));
+}
