@@ -23,7 +23,7 @@ pub mod remote;
 mod store;
 pub mod transfer;
 
-pub use archive::{SaveFormat, SaveOptions};
+pub use archive::{LayoutImage, SaveFormat, SaveOptions};
 pub use busybox::busybox_rootfs;
 pub use chunked::Listed;
 pub use error::ImageError;

@@ -348,7 +348,7 @@ impl ImageStore {
     }
 
     /// The image whose manifest is in the content store.
-    fn image(&self, manifest_digest: Digest) -> Result<Image> {
+    pub(crate) fn image(&self, manifest_digest: Digest) -> Result<Image> {
         let parsed = self.parsed(manifest_digest)?;
         let (names, repo_digests, index) = {
             let table = self.inner.names.read();

@@ -3,6 +3,7 @@
 use crate::bed::Bed;
 use crate::distribution::Distribution;
 use hako_build::{BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Output, StepOutcome};
+use hako_error::Kind;
 use hako_image::{Image, Sibling};
 use hako_names::{Digest, ImageRef};
 use serde_json::Value;
@@ -211,4 +212,42 @@ fn the_kernel_runs_a_steps_foreign_program_by_its_emulator() {
     let image = bed.run(BuildRequest { platforms: vec!["linux/s390x".into()], ..bed.request() }).image();
     assert_eq!(image.config.architecture().to_string(), "s390x");
     assert!(bed.read(&image, "seen").ends_with("was here\n"));
+}
+
+#[test]
+fn an_image_of_a_layout_is_found_by_its_tag_and_renames_none_that_is_here() {
+    let bed = Bed::new("FROM base\nCOPY --from=base /which /copied\n");
+    let layout = bed.dir.path().join("layout");
+    let mut entries = Vec::new();
+    for tag in ["one", "two"] {
+        let other = Bed::new(&format!("FROM scratch\nCOPY <<E /which\n{tag}\nE\n"));
+        let tags: Vec<ImageRef> = vec!["busybox".parse().unwrap()];
+        let image = other.run(BuildRequest { tags: tags.clone(), ..other.request() }).image();
+        other.images.save_layout(&[(image, tags)], None, &layout).unwrap();
+        let index = fs::read(layout.join("index.json")).unwrap();
+        let mut index: Value = serde_json::from_slice(&index).unwrap();
+        // As skopeo writes it for one, and containerd for the other.
+        index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = tag.into();
+        entries.push(index["manifests"][0].clone());
+    }
+    assert_eq!(entries[0]["annotations"]["io.containerd.image.name"], "docker.io/library/busybox:latest");
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+    fs::write(layout.join("index.json"), index.to_string()).unwrap();
+    let before = bed.images.resolve(&"busybox".parse().unwrap()).unwrap();
+    let from = |suffix: &str| {
+        let contexts = [("base".to_owned(), format!("oci-layout://{}{suffix}", layout.display()))].into();
+        BuildRequest { contexts, ..bed.request() }
+    };
+    for tag in ["one", "two"] {
+        let image = bed.run(from(&format!(":{tag}"))).image();
+        assert_eq!(bed.read(&image, "copied"), format!("{tag}\n"));
+    }
+    let digest = entries[1]["digest"].as_str().unwrap();
+    let image = bed.run(from(&format!("@{digest}"))).image();
+    assert_eq!(bed.read(&image, "copied"), "two\n");
+    assert_eq!(bed.fails(from(":three")).kind(), Kind::NotFound);
+    let error = bed.fails(from("")).chain();
+    assert!(error.contains("several images"), "{error}");
+    let after = bed.images.resolve(&"busybox".parse().unwrap()).unwrap();
+    assert_eq!(after.id, before.id, "the name of an image of this machine is still its own");
 }

@@ -1,7 +1,7 @@
 //! Reading archives and layout directories.
 
 use super::intake::{Intake, unusable};
-use super::resolve::resolve;
+use super::resolve::{LayoutImage, resolve, resolve_one};
 use crate::layer::{Decoder, EntryKind, TarReader, clean, sniff};
 use crate::transfer::Progress;
 use crate::{Image, ImageError, ImageStore};
@@ -17,7 +17,7 @@ impl ImageStore {
     /// zstd. One pass, so that it may come from a pipe. Images without a name keep none. What cannot be loaded
     /// leaves nothing behind. The names of what is returned are those that the archive gives, not all that point to it.
     pub fn load(&self, archive: impl Read, progress: &Progress) -> Result<Vec<Image>> {
-        self.loading(progress, |intake| {
+        self.loading(progress, resolve, |intake| {
             let (compression, archive) = sniff(BufReader::with_capacity(1 << 17, archive))?;
             let mut tar = TarReader::new(progress.stop().reader(Decoder::new(archive, compression)?));
             let broken = |source| crate::layer::ApplyError::Stream { layer: "the archive".into(), source };
@@ -47,15 +47,25 @@ impl ImageStore {
 
     /// Loads every image of an OCI layout directory; names are returned as by [`load`](Self::load).
     pub fn load_layout(&self, dir: &Path, progress: &Progress) -> Result<Vec<Image>> {
-        self.loading(progress, |intake| {
-            take_directory(intake, dir, Path::new("blobs/sha256"))?;
-            take_directory(intake, dir, Path::new(""))
-        })
+        self.loading(progress, resolve, |intake| take_layout(intake, dir))
+    }
+
+    /// Takes one image of an OCI layout directory without its name, so that what has that name here keeps it. `None`
+    /// if the layout has no such image, or has it for other machines only.
+    pub fn take_from_layout(
+        &self,
+        dir: &Path,
+        meant: LayoutImage<'_>,
+        progress: &Progress,
+    ) -> Result<Option<Image>> {
+        let one = |intake: &mut Intake<'_>| resolve_one(intake, meant);
+        Ok(self.loading(progress, one, |intake| take_layout(intake, dir))?.pop())
     }
 
     fn loading(
         &self,
         progress: &Progress,
+        resolve: impl FnOnce(&mut Intake<'_>) -> Result<Vec<Image>>,
         take: impl FnOnce(&mut Intake<'_>) -> Result<()>,
     ) -> Result<Vec<Image>> {
         self.make_room();
@@ -82,6 +92,11 @@ impl ImageStore {
         self.make_room();
         loaded.map_err(|error| error.context("cannot load the archive"))
     }
+}
+
+fn take_layout(intake: &mut Intake<'_>, dir: &Path) -> Result<()> {
+    take_directory(intake, dir, Path::new("blobs/sha256"))?;
+    take_directory(intake, dir, Path::new(""))
 }
 
 fn take_directory(intake: &mut Intake<'_>, dir: &Path, below: &Path) -> Result<()> {

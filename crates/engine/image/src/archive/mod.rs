@@ -20,4 +20,5 @@ mod load;
 mod resolve;
 mod save;
 
+pub use resolve::LayoutImage;
 pub use save::{SaveFormat, SaveOptions};

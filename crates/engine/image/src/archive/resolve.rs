@@ -82,14 +82,65 @@ pub(super) fn resolve(intake: &mut Intake<'_>) -> Result<Vec<Image>> {
     }
     // Nobody may be left who wants them.
     intake.check()?;
-    let point = |found: Found| {
-        let Found { manifest, index, mut names, digests } = found;
-        let mut image = intake.store.point_among(manifest, index, &names, &digests)?;
-        names.sort_unstable();
-        image.names = names;
-        Ok(image)
-    };
-    found.into_iter().map(point).collect()
+    found.into_iter().map(|found| intake.point(found)).collect()
+}
+
+/// Which image of a layout is meant. Without a tag and where there are several, the one with the tag `latest`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayoutImage<'a> {
+    /// As the layout has it, or that of the name that it has.
+    pub tag: Option<&'a str>,
+    /// Of the index, the manifest or the configuration.
+    pub digest: Option<Digest>,
+}
+
+impl LayoutImage<'_> {
+    fn may_be(self, named: &Named) -> bool {
+        let is_of = |text: &String| {
+            Some(text.as_str()) == self.tag
+                || text.parse::<ImageRef>().is_ok_and(|name| name.tag().is_some() && name.tag() == self.tag)
+        };
+        self.tag.is_none()
+            || [REF_NAME, FULL_NAME].iter().any(|key| named.annotations.get(*key).is_some_and(is_of))
+    }
+
+    fn is(self, found: &Found, top: Digest, intake: &Intake<'_>) -> Result<bool> {
+        let Some(wanted) = self.digest else { return Ok(true) };
+        let own = [top, found.manifest];
+        Ok(own.contains(&wanted) || intake.store.image(found.manifest)?.id == wanted)
+    }
+}
+
+/// Keeps the one image of a layout that is meant, and gives it no name.
+pub(super) fn resolve_one(intake: &mut Intake<'_>, meant: LayoutImage<'_>) -> Result<Vec<Image>> {
+    let index = intake.small("index.json").ok_or_else(|| unusable("the layout", "it has no index.json"))?;
+    let Index { manifests } = json("index.json", &index)?;
+    let mut left: Vec<Named> = manifests.into_iter().filter(|named| meant.may_be(named)).collect();
+    let latest = LayoutImage { tag: Some("latest"), ..meant };
+    if meant.tag.is_none()
+        && meant.digest.is_none()
+        && left.len() > 1
+        && left.iter().any(|it| latest.may_be(it))
+    {
+        left.retain(|named| latest.may_be(named));
+    }
+    let mut chosen: Option<Found> = None;
+    for Named { descriptor, .. } in left {
+        let top = descriptor.digest;
+        // What the layout calls it is for those who load all of it.
+        let Some(found) = intake.indexed(&Named { descriptor, annotations: HashMap::new() }, &[])? else {
+            continue;
+        };
+        if !meant.is(&found, top, intake)? {
+            continue;
+        }
+        if chosen.as_ref().is_some_and(|other| other.manifest != found.manifest) {
+            return Err(unusable("the layout", "it has several images; name one by :TAG or @sha256:…").into());
+        }
+        chosen = Some(found);
+    }
+    intake.check()?;
+    chosen.map(|found| intake.point(found)).into_iter().collect()
 }
 
 fn json<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
@@ -108,6 +159,17 @@ impl Intake<'_> {
             }
         }
         None
+    }
+
+    fn point(&self, found: Found) -> Result<Image> {
+        let Found { manifest, index, mut names, digests } = found;
+        let mut image = self.store.point_among(manifest, index, &names, &digests)?;
+        names.sort_unstable();
+        image.names = names;
+        if image.name.is_none() {
+            image.index = index;
+        }
+        Ok(image)
     }
 
     fn small(&self, path: &str) -> Option<Bytes> {
