@@ -28,7 +28,9 @@ mod types;
 mod user;
 mod wire;
 
-pub use client::{AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim, end_bundles};
+pub use client::{
+    AttachInput, AttachIo, AttachOutput, OutputStream, SharedNamespace, Shim, end_bundles, is_running,
+};
 pub use descriptors::raise_descriptor_limit;
 pub use once::{Network, OnceExit, Output, RunOnce, run_once};
 pub use plan::SUBPATH_OPTION;

@@ -1,4 +1,4 @@
-//! The first word with a shim that runs already.
+//! Words with a shim that may be stopped, stuck or without a processor: the first one, and those that end a container.
 
 use std::fs;
 use std::future::Future;
@@ -26,18 +26,18 @@ enum Doing {
     Stopped,
 }
 
-/// Asks a shim for its first answer. It comes within a millisecond where there is nothing else to do; on a machine with more
+/// Asks a shim for an answer that takes it no time. It comes within a millisecond where there is nothing else to do; on a machine with more
 /// to do than it can, it may take any time, and ending a shim for that would end its containers. So what counts is what the
 /// shim does: one that is stopped is woken, one that could have answered twenty times is ended, as a sandbox that nobody can
-/// reach must not keep all others from being adopted.
-pub(super) async fn greet<T>(hello: impl Future<Output = Result<T>>, peer: Option<Pid>) -> Result<T> {
+/// reach must not keep all others from being adopted, or taken down.
+pub(super) async fn insist<T>(answer: impl Future<Output = Result<T>>, peer: Option<Pid>) -> Result<T> {
     let signal = |signal| {
         if let Some(pid) = peer {
             // One that is gone has closed the connection.
             let _gone = rustix::process::kill_process(pid, signal);
         }
     };
-    ask(hello, || peer.and_then(doing).unwrap_or(Doing::Waiting), signal, peer).await
+    ask(answer, || peer.and_then(doing).unwrap_or(Doing::Waiting), signal, peer).await
 }
 
 async fn ask<T>(
@@ -73,18 +73,30 @@ async fn ask<T>(
     }
 }
 
-/// By proc_pid_stat(5).
 fn doing(pid: Pid) -> Option<Doing> {
+    let (state, ran) = state(pid)?;
+    Some(match state {
+        'R' | 'D' => Doing::Working(ran),
+        'T' | 't' => Doing::Stopped,
+        _ => Doing::Waiting,
+    })
+}
+
+/// Whether a process runs or waits for a processor.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.and_then(state).is_some_and(|(state, _)| state == 'R')
+}
+
+/// What a process does, and the ticks that it has run, by proc_pid_stat(5).
+fn state(pid: Pid) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     // Its name may hold anything.
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let time = |at: usize| fields.get(at)?.parse::<u64>().ok();
-    match *fields.first()? {
-        "R" | "D" => Some(Doing::Working(time(11)? + time(12)?)),
-        "T" | "t" => Some(Doing::Stopped),
-        _ => Some(Doing::Waiting),
-    }
+    Some((fields.first()?.chars().next()?, time(11)? + time(12)?))
 }
 
 #[cfg(test)]

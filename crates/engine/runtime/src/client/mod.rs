@@ -14,6 +14,7 @@ mod starter;
 pub use attach::{AttachInput, AttachIo, AttachOutput, OutputStream};
 pub(crate) use bundle::Bundle;
 pub use bundle::end_bundles;
+pub use greet::is_running;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -40,7 +41,7 @@ use crate::types::{
 };
 use crate::wire::{Answer, Request, VERSION};
 use connection::Connection;
-use greet::greet;
+use greet::insist;
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.
 #[derive(Clone, Debug)]
@@ -122,7 +123,7 @@ impl Shim {
         })?;
         let peer = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.pid);
         let connection = Connection::new(stream.into())?;
-        let (answer, dns) = greet(connection.call(Request::Hello, &[]), peer.ok())
+        let (answer, dns) = insist(connection.call(Request::Hello, &[]), peer.ok())
             .await
             .map_err(|error| error.context(format!("the shim at {}", socket.display())))?;
         let Answer::Hello { pid, state_dir, version } = answer else { return Err(unexpected()) };
@@ -219,6 +220,11 @@ impl Shim {
 
     async fn call(&self, request: Request, fds: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
         self.0.connection.call(request, fds).await
+    }
+
+    async fn insist(&self, request: Request) -> Result<(Answer, Vec<OwnedFd>)> {
+        let pid = i32::try_from(self.0.pid).ok().and_then(Pid::from_raw);
+        insist(self.call(request, &[]), pid).await
     }
 
     /// Sets a container up to the point where its program would run; returns its pid. A program that is not there is
@@ -342,10 +348,11 @@ impl Shim {
         blocking(move || bundle.after_start(pid)).await
     }
 
-    /// Signals a container's first process, or all its processes.
+    /// Signals a container's first process, or all its processes. A shim that is stopped is woken for it, one that does
+    /// nothing and does not answer is ended, and the container with it: [`Kind::NotFound`].
     pub async fn kill(&self, id: &str, signal: i32, all: bool) -> Result<()> {
         let (id, exec) = (id.to_owned(), None);
-        self.call(Request::Kill { id, exec, signal, all }, &[]).await.map(drop)
+        self.insist(Request::Kill { id, exec, signal, all }).await.map(drop)
     }
 
     /// Signals an exec'd process.
@@ -412,9 +419,9 @@ impl Shim {
         .await
     }
 
-    /// All containers the shim knows, stopped ones included until they are deleted.
+    /// All containers the shim knows, stopped ones included until they are deleted. Asked as by [`Shim::kill`].
     pub async fn state(&self) -> Result<Vec<ContainerState>> {
-        match self.call(Request::State, &[]).await? {
+        match self.insist(Request::State).await? {
             (Answer::State(states), _) => Ok(states),
             _ => Err(unexpected()),
         }
