@@ -77,6 +77,30 @@ fn a_memory_hog_dies_alone_and_says_why() {
     });
 }
 
+/// Keeps the processes of a container from running, and from dying, from outside: nobody tells the engine.
+fn hold(api: &Api, name: &str) {
+    let pid = &state(api, name)["Pid"];
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let find = |mark: &str| groups.lines().find_map(|line| line.split_once(mark)).map(|(_, path)| path);
+    let (mount, path, file, word) = match find(":freezer:") {
+        Some(path) => ("/sys/fs/cgroup/freezer", path, "freezer.state", "FROZEN"),
+        None => ("/sys/fs/cgroup", find("0::").unwrap(), "cgroup.freeze", "1"),
+    };
+    // That of the sandbox, as the container's own is thawed by who kills it.
+    let (sandbox, _) = path.rsplit_once('/').unwrap();
+    std::fs::write(format!("{mount}{sandbox}/{file}"), word).unwrap();
+}
+
+#[test]
+fn one_that_does_not_die_keeps_no_other_from_being_taken_down() {
+    with_neighbour(|_, _, api| {
+        for number in 0..3 {
+            run(api, &format!("held-{number}"), "exec sleep 100000", json!({}));
+        }
+        hold(api, "held-1");
+    });
+}
+
 /// The tmpfs under a bed's directory, gone when dropped.
 struct SmallDisk(std::path::PathBuf);
 

@@ -114,10 +114,10 @@ pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     // With our own firewall: what the other kind has beside it is taken away by this one.
     let machine =
         open_machine(paths(&directory), directory.instance().to_owned(), ranges, Given::default()).await?;
-    stop_everything(&machine.engine).await?;
+    let prefix = format!("hako-{}", directory.instance());
+    stop_everything(&machine.engine, &format!("/{prefix}")).await?;
     machine.network.teardown()?;
     machine.networks.teardown()?;
-    let prefix = format!("hako-{}", directory.instance());
     let mut nft = hako_netlink::nft::Nft::open().map_err(hako_error::Error::from)?;
     for table in nft.tables(&prefix).map_err(hako_error::Error::from)? {
         nft.delete_table(&table).map_err(hako_error::Error::from)?;
@@ -141,16 +141,18 @@ fn remove_if_there(file: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Stops all sandboxes at once: first politely, for as long as their containers ask for, then not.
-async fn stop_everything(engine: &Arc<Engine>) -> anyhow::Result<()> {
+/// Stops all sandboxes at once: first politely, for as long as their containers ask for, then not. Who does not stop then is
+/// killed with all that is in the platform's groups.
+async fn stop_everything(engine: &Arc<Engine>, groups: &str) -> anyhow::Result<()> {
     const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
     let mut stops = tokio::task::JoinSet::new();
     for container in engine.containers(&hako_container::Filter::default()).await? {
         let engine = Arc::clone(engine);
         stops.spawn(async move { engine.stop(&container.id, None, GRACE).await });
     }
-    while let Some(stopped) = stops.join_next().await {
-        stopped.context("stop a container")??;
+    if let Err(error) = finish(stops).await {
+        tracing::warn!(error = %format!("{error:#}"), "not all containers stopped: kill what is left");
+        kill_groups(groups)?;
     }
     let mut removals = tokio::task::JoinSet::new();
     for sandbox in engine.sandboxes(&hako_container::Filter::default()).await? {
@@ -164,14 +166,33 @@ async fn stop_everything(engine: &Arc<Engine>) -> anyhow::Result<()> {
             }
         });
     }
-    while let Some(removed) = removals.join_next().await {
-        removed.context("stop a sandbox")??;
+    finish(removals).await
+}
+
+/// Waits for all of them: one that fails keeps no other from its end. Returns the first failure.
+async fn finish(mut tasks: tokio::task::JoinSet<hako_error::Result<()>>) -> anyhow::Result<()> {
+    let mut first = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        match ended? {
+            // It went by itself meanwhile.
+            Err(error) if error.is_not_found() => {}
+            ended => first = first.and(ended),
+        }
     }
-    Ok(())
+    Ok(first?)
+}
+
+/// Shims are in one of the groups.
+fn kill_groups(name: &str) -> anyhow::Result<()> {
+    if_there(CgroupRoot::detect().and_then(|root| root.open(name)).and_then(|group| group.kill_all()))
 }
 
 fn remove_cgroups(name: &str) -> anyhow::Result<()> {
-    match CgroupRoot::detect().and_then(|root| root.open(name)).and_then(|group| group.delete()) {
+    if_there(CgroupRoot::detect().and_then(|root| root.open(name)).and_then(|group| group.delete()))
+}
+
+fn if_there(done: Result<(), hako_cgroup::CgroupError>) -> anyhow::Result<()> {
+    match done {
         Err(error) if hako_error::Classify::kind(&error) != hako_error::Kind::NotFound => {
             Err(hako_error::Error::from(error).into())
         }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::{Semaphore, watch};
 
 /// Removed containers whose rest is given back at the same time; the next one waits with its answer.
@@ -70,6 +71,8 @@ pub(crate) struct Core {
     pub(crate) group_parents: RwLock<HashMap<SandboxId, String>>,
     /// The places of those who give back what removed containers had, behind the answer.
     pub(crate) cleaning: Arc<Semaphore>,
+    /// How many of those that were killed have ended.
+    pub(crate) killed: AtomicU64,
     /// Held while volumes are filled from images.
     pub(crate) filling: Mutex<()>,
     /// Dropped with the engine, which ends its background tasks.
@@ -90,6 +93,7 @@ impl Core {
             names: Mutex::default(),
             group_parents: RwLock::default(),
             cleaning: Arc::new(Semaphore::new(MOST_CLEANING)),
+            killed: AtomicU64::default(),
             filling: Mutex::default(),
             alive: watch::Sender::new(()),
         })

@@ -21,6 +21,7 @@ mod events;
 mod exec;
 mod features;
 mod files;
+mod killed;
 mod layers;
 mod links;
 mod logs;

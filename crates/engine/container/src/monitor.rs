@@ -66,8 +66,8 @@ impl Core {
         }
     }
 
-    /// After missed events: the shim knows which containers have stopped.
-    async fn catch_up(self: &Arc<Self>, sandbox: &Arc<SandboxObject>, shim: &Shim) {
+    /// After missed events, or where one is missed: the shim knows which containers have stopped.
+    pub(crate) async fn catch_up(self: &Arc<Self>, sandbox: &Arc<SandboxObject>, shim: &Shim) {
         let states = match shim.state().await {
             Ok(states) => states,
             Err(error) => {

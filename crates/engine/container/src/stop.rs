@@ -13,8 +13,6 @@ use tokio::sync::watch;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
-/// How long a killed process may take to be reaped before we say so.
-const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first delay before a restart; it doubles with each.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay.
@@ -61,8 +59,8 @@ impl Core {
     }
 
     pub(crate) async fn stop(
-        &self,
-        container: &ContainerObject,
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
         signal: Option<i32>,
         grace: Duration,
     ) -> Result<()> {
@@ -91,8 +89,8 @@ impl Core {
     /// Signals, waits, kills, waits. Exits that happen in between are a success. As with Docker, who waits for no time at all has
     /// the signal sent all the same.
     async fn end(
-        &self,
-        container: &ContainerObject,
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
         life: &mut watch::Receiver<Life>,
         signal: i32,
         grace: Duration,
@@ -106,12 +104,7 @@ impl Core {
         }
         self.signal_or_gone(container, SIGKILL, true).await?;
         hako_sys::failpoint!("container.stop.killed");
-        match tokio::time::timeout(KILL_TIMEOUT, life.wait_for(Life::is_at_rest)).await {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                Err(EngineError::Unkillable { id: container.short(), seconds: KILL_TIMEOUT.as_secs() }.into())
-            }
-        }
+        self.await_killed(container, life).await
     }
 
     /// Stops, if it runs, and starts. A container that goes when it exits stays for the start.
@@ -148,7 +141,7 @@ impl Core {
     }
 
     /// Kills what runs, for a removal.
-    pub(crate) async fn kill_and_wait(&self, container: &ContainerObject) -> Result<()> {
+    pub(crate) async fn kill_and_wait(self: &Arc<Self>, container: &Arc<ContainerObject>) -> Result<()> {
         self.stop_quietly(container);
         let mut life = container.life.subscribe();
         if life.borrow().is_at_rest() {
@@ -437,9 +430,10 @@ impl Drop for Held<'_> {
     }
 }
 
-/// The process ended between our look and our signal.
+/// The process ended between our look and our signal, or its shim did, and the process with it.
 fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), hako_error::Kind::NotFound | hako_error::Kind::FailedPrecondition)
+    use hako_error::Kind::{FailedPrecondition, NotFound, Unavailable};
+    matches!(error.kind(), NotFound | FailedPrecondition | Unavailable)
 }
 
 /// Docker's rule: a signal counts as a stop, unless the container has a stop signal of its own and this is another.

@@ -12,4 +12,5 @@ mod life;
 mod networks;
 mod pod;
 mod streams;
+mod stuck;
 mod volumes;
