@@ -1,6 +1,7 @@
 //! Where a build takes files and base images from: the context, contexts with names, git, images.
 
 use crate::client::Lent;
+use crate::compile::is_true;
 use crate::dockerfile::{Instruction, is_remote, triggers};
 use crate::error::BuildError;
 use crate::files::Source;
@@ -41,6 +42,8 @@ pub fn check_remote(address: &str) -> Result<()> {
 const REMOTE_LIMITS: Limits = Limits { bytes: 16 << 30, entries: 2_000_000, permits: Permits::ALL };
 /// Longer Dockerfiles behind an address are refused before they are read.
 const LONGEST_FILE: u64 = 4 << 20;
+/// The build argument that keeps `.git` of a repository that is the context.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 /// The file that says what a context leaves out.
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -164,7 +167,8 @@ impl Contexts {
             return Ok((self.request.context.clone(), None));
         };
         if git::is_repository(remote) {
-            let checkout = self.git(remote, &Wanted::default())?;
+            let keeps = self.request.args.get(KEEP_GIT_DIR).map(|value| is_true(value));
+            let checkout = self.git(remote, &Wanted { keep_git_dir: keeps, checksum: None })?;
             return Ok((checkout.path.clone(), None));
         }
         check_remote(remote)?;

@@ -4,6 +4,7 @@
 //! protocols that reach another machine. Neither a Dockerfile nor a repository can make it read a file of this
 //! machine or run a program.
 
+use crate::compile::is_true;
 use crate::context::Contexts;
 use crate::error::BuildError;
 use crate::files::Source;
@@ -53,6 +54,10 @@ struct Address {
     url: String,
     reference: Option<String>,
     subdir: Option<String>,
+    /// The commit, or its start, that the reference has to be at.
+    checksum: Option<String>,
+    keep_git_dir: Option<bool>,
+    leaves_submodules: bool,
 }
 
 /// Whether a context or source is a git repository: `git://`, `ssh://`, `git@host:path`, or a web address
@@ -82,16 +87,21 @@ fn parse(text: &str) -> Result<Address> {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
     let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let mut address = Address { url: url.into(), reference: filled(reference), subdir: filled(subdir) };
+    let mut address = Address {
+        url: url.into(),
+        reference: filled(reference),
+        subdir: filled(subdir),
+        ..Address::default()
+    };
+    let mut is_commit = false;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "")) {
-            ("ref" | "branch" | "tag" | "commit" | "checksum", value) => address.reference = filled(value),
-            ("subdir", value) => address.subdir = filled(value),
-            (key, _) => {
-                let message = format!("{text}: a git address has no parameter {key:?}");
-                return Err(Error::new(Kind::Invalid, message));
-            }
-        }
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        address.parameter(key, value, &mut is_commit).map_err(|message| {
+            Error::new(Kind::Invalid, format!("{text}: the parameter {key:?} of a git address {message}"))
+        })?;
+    }
+    if address.checksum.is_some() && (is_commit || address.reference.is_none()) {
+        address.reference.clone_from(&address.checksum);
     }
     if address.url.starts_with("github.com/") {
         address.url = format!("https://{}", address.url);
@@ -101,6 +111,46 @@ fn parse(text: &str) -> Result<Address> {
         return Err(Error::new(Kind::Invalid, format!("{text:?} is no address of a git repository")));
     }
     Ok(address)
+}
+
+impl Address {
+    /// One of BuildKit's parameters. Fails with what is wrong with it.
+    fn parameter(&mut self, key: &str, value: &str, is_commit: &mut bool) -> Result<(), String> {
+        let switch = || match value {
+            "" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            value if is_true(value) => Ok(true),
+            _ => Err("is true or false".to_owned()),
+        };
+        let settle = |known: &mut Option<String>, value: String| match known {
+            Some(other) if *other != value => Err(format!("says {value:?} where {other:?} is said too")),
+            _ => {
+                *known = Some(value);
+                Ok(())
+            }
+        };
+        match key {
+            "keep-git-dir" => self.keep_git_dir = Some(switch()?),
+            "submodules" => self.leaves_submodules = !switch()?,
+            "fetch-by-commit" => *is_commit = switch()?,
+            "mtime" if value == "commit" => {}
+            "mtime" => return Err("can only be \"commit\": files have the time of their commit".to_owned()),
+            "ref" | "branch" | "tag" | "commit" | "checksum" | "subdir" if value.is_empty() => {
+                return Err("needs a value".to_owned());
+            }
+            "ref" => settle(&mut self.reference, value.to_owned())?,
+            "branch" => settle(&mut self.reference, qualified("refs/heads/", value))?,
+            "tag" => settle(&mut self.reference, qualified("refs/tags/", value))?,
+            "commit" | "checksum" => settle(&mut self.checksum, value.to_owned())?,
+            "subdir" => settle(&mut self.subdir, value.to_owned())?,
+            _ => return Err("is not known".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+fn qualified(prefix: &str, name: &str) -> String {
+    if name.starts_with(prefix) { name.to_owned() } else { format!("{prefix}{name}") }
 }
 
 /// Fetches one commit and lays its files out.
@@ -114,17 +164,20 @@ pub(crate) fn check_out(contexts: &Contexts, text: &str, wanted: &Wanted) -> Res
     git.run(&git.tree, &["remote", "add", "origin", "--", &address.url])?;
     git.fetch(&address)?;
     git.run(&git.tree, &["checkout", "-q", "--detach", "FETCH_HEAD"])?;
-    if git.tree.join(".gitmodules").exists() {
+    if git.tree.join(".gitmodules").exists() && !address.leaves_submodules {
         git.run(&git.tree, &["submodule", "update", "-q", "--init", "--recursive", "--depth=1"])?;
     }
     let head = git.run(&git.tree, &["show", "-s", "--format=%H %ct", "HEAD"])?;
     let (commit, time) = head.trim().split_once(' ').unwrap_or((head.trim(), "0"));
-    if !wanted.accepts(commit) {
-        let wanted = wanted.checksum.as_deref().unwrap_or_default();
-        let message = format!("{text} is at commit {commit}, and --checksum wants {wanted}");
-        return Err(Error::new(Kind::Invalid, message));
+    let own = Wanted { keep_git_dir: address.keep_git_dir, checksum: address.checksum };
+    for (wanted, who) in [(wanted, "--checksum"), (&own, "the address")] {
+        if !wanted.accepts(commit) {
+            let wanted = wanted.checksum.as_deref().unwrap_or_default();
+            let message = format!("{text} is at commit {commit}, and {who} wants {wanted}");
+            return Err(Error::new(Kind::Invalid, message));
+        }
     }
-    if !wanted.keep_git_dir.unwrap_or(false) {
+    if !wanted.keep_git_dir.or(own.keep_git_dir).unwrap_or(false) {
         remove_git_dirs(&git.tree, 0)?;
     }
     // A checkout's times are when it was made; the commit's say the same everywhere.
@@ -378,7 +431,30 @@ mod tests {
         assert_eq!((parsed.reference.as_deref(), parsed.subdir.as_deref()), (Some("main"), Some("a/b")));
         assert_eq!(parse("https://h/r.git?ref=v1&subdir=x").unwrap().subdir.as_deref(), Some("x"));
         assert_eq!(parse("https://h/r.git").unwrap().reference, None);
-        for bad in ["https://h/r.git#--upload-pack=x", "-x", "https://h/r.git?evil=1"] {
+        let parsed =
+            parse("https://h/r.git?tag=v1&commit=0a1b&submodules=false&keep-git-dir&mtime=commit").unwrap();
+        assert_eq!(
+            (parsed.reference.as_deref(), parsed.checksum.as_deref()),
+            (Some("refs/tags/v1"), Some("0a1b"))
+        );
+        assert_eq!((parsed.keep_git_dir, parsed.leaves_submodules), (Some(true), true));
+        assert_eq!(parse("git://h/r?branch=b").unwrap().reference.as_deref(), Some("refs/heads/b"));
+        for by_commit in ["git://h/r?checksum=0a1b", "git://h/r?branch=b&checksum=0a1b&fetch-by-commit=1"] {
+            assert_eq!(parse(by_commit).unwrap().reference.as_deref(), Some("0a1b"), "{by_commit}");
+        }
+        for bad in [
+            "https://h/r.git#--upload-pack=x",
+            "-x",
+            "https://h/r.git?evil=1",
+            "https://h/r.git?ref=--upload-pack=x",
+            "https://h/r.git?checksum=-x",
+            "https://h/r.git?ref=",
+            "https://h/r.git?ref=a&tag=b",
+            "https://h/r.git?ref=a#b",
+            "https://h/r.git?subdir=a#:b",
+            "https://h/r.git?submodules=maybe",
+            "https://h/r.git?mtime=checkout",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -142,6 +142,9 @@ pub(crate) struct CopyItem {
     pub digest: Option<Digest>,
 }
 
+/// What a step finds its machine called.
+pub(crate) const HOSTNAME: &str = "build";
+
 /// RUN.
 #[derive(Debug)]
 pub(crate) struct RunOp {
@@ -153,6 +156,7 @@ pub(crate) struct RunOp {
     pub user: String,
     pub mounts: Vec<RunMount>,
     pub network: RunNetwork,
+    pub hostname: String,
     pub extra_hosts: Vec<(String, std::net::IpAddr)>,
     /// They do not count for the key.
     pub limits: crate::RunLimits,
@@ -319,20 +323,27 @@ impl RunOp {
         if !self.extra_hosts.is_empty() {
             field(&format!("hosts {:?}", self.extra_hosts));
         }
+        if self.hostname != HOSTNAME {
+            field(&format!("hostname {}", self.hostname));
+        }
         for mount in &self.mounts {
             field(&mount.target);
             match &mount.kind {
                 MountKind::Bind { source, is_read_only, .. } => {
                     field(&format!("bind {source} {is_read_only}"))
                 }
-                // What a cache holds may not change the result; which one it is may.
-                MountKind::Cache { id, source, is_read_only, .. } => {
-                    field(&format!("cache {id} {source} {is_read_only}"));
+                // What a cache holds may not change the result; which one it is may, and how it begins.
+                MountKind::Cache { id, source, is_read_only, owner, .. } => {
+                    field(&format!("cache {id} {source} {is_read_only} {owner:?}"));
                 }
                 MountKind::Tmpfs { size_bytes } => field(&format!("tmpfs {size_bytes:?}")),
                 // Never the value.
-                MountKind::Secret { id, env, .. } => field(&format!("secret {id} {env:?}")),
-                MountKind::Ssh { id, .. } => field(&format!("ssh {id}")),
+                MountKind::Secret { id, env, is_required, owner } => {
+                    field(&format!("secret {id} {env:?} {is_required} {owner:?}"));
+                }
+                MountKind::Ssh { id, is_required, owner } => {
+                    field(&format!("ssh {id} {is_required} {owner:?}"));
+                }
             }
         }
     }

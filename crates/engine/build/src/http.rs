@@ -22,6 +22,8 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpCon
 const LIMIT: u64 = 16 << 30;
 /// Files that are fetched belong to root alone (Dockerfile reference, "ADD").
 const MODE: u32 = 0o600;
+/// Secrets for one server, as BuildKit calls them, and how their values are sent; the first that is there counts.
+const AUTHORIZATIONS: [(&str, &str); 2] = [("HTTP_AUTH_TOKEN_", "Bearer "), ("HTTP_AUTH_HEADER_", "")];
 /// What a file is called whose address does not end in a name.
 const NO_NAME: &str = "download";
 
@@ -72,10 +74,25 @@ fn parse_checksum(text: &str) -> Result<Digest> {
 /// # Errors
 /// `NotFound`, `Forbidden`, `Invalid` by what the server answers, `Unavailable` when none does.
 pub fn open_address(url: &str) -> Result<impl Read + Send + 'static> {
-    Ok(get(url)?.into_body().into_with_config().limit(LIMIT).reader())
+    Ok(get(url, None)?.into_body().into_with_config().limit(LIMIT).reader())
 }
 
-fn get(url: &str) -> Result<ureq::http::Response<ureq::Body>> {
+/// What this server alone is told of who asks; the client takes it away where it is sent elsewhere.
+fn authorization(contexts: &Contexts, url: &str) -> Result<Option<String>> {
+    let Some(host) = url.parse::<ureq::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)) else {
+        return Ok(None);
+    };
+    let host = host.trim_matches(['[', ']']);
+    for (prefix, scheme) in AUTHORIZATIONS {
+        if let Some(secret) = contexts.ground.lent.secret(&format!("{prefix}{host}"))? {
+            let value = String::from_utf8_lossy(&secret.0);
+            return Ok(Some(format!("{scheme}{}", value.trim())));
+        }
+    }
+    Ok(None)
+}
+
+fn get(url: &str, authorization: Option<&str>) -> Result<ureq::http::Response<ureq::Body>> {
     let failed = |source: ureq::Error| {
         let (kind, hint) = match &source {
             ureq::Error::StatusCode(404 | 410) => (Kind::NotFound, ""),
@@ -88,12 +105,17 @@ fn get(url: &str) -> Result<ureq::http::Response<ureq::Body>> {
         };
         Error::new(kind, format!("cannot fetch {url}{hint}")).with_source(source)
     };
-    agent().get(url).call().map_err(failed)
+    let mut request = agent().get(url);
+    if let Some(value) = authorization {
+        request = request.header("Authorization", value);
+    }
+    request.call().map_err(failed)
 }
 
 /// Fetches `url` into a file.
 pub(crate) fn download(contexts: &Contexts, url: &str) -> Result<Download> {
-    let mut response = get(url)?;
+    let authorization = authorization(contexts, url)?;
+    let mut response = get(url, authorization.as_deref())?;
     let header =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let modified = header("last-modified").and_then(|text| parse_http_date(&text));

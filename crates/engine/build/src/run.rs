@@ -179,7 +179,7 @@ fn spec(
     process.set_cwd(PathBuf::from(&job.op.workdir));
     process.set_user(user);
     spec.set_process(Some(process));
-    spec.set_hostname(Some("build".into()));
+    spec.set_hostname(Some(job.op.hostname.clone()));
     let mut mounts: Vec<Mount> = spec.mounts().clone().unwrap_or_default();
     for path in NETWORK_FILES {
         let file = Path::new("/").join(path);

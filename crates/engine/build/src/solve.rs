@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// Changed whenever a step's result would be another for the same key.
-pub(crate) const KEYS: &str = "hako build 6";
+pub(crate) const KEYS: &str = "hako build 7";
 
 /// What a node came to.
 #[derive(Debug)]

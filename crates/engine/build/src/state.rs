@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub env: Vec<(String, String)>,
     /// ARG values in use in this stage.
     pub args: BTreeMap<String, String>,
+    /// Settings of proxies, which need no ARG.
+    pub proxies: BTreeMap<String, String>,
     pub workdir: String,
     pub user: String,
     pub shell: Vec<String>,
@@ -114,17 +116,14 @@ impl State {
     /// A variable as instructions see it: ENV wins over ARG.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
         let env = self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        env.or_else(|| self.args.get(name).cloned())
+        env.or_else(|| self.args.get(name).cloned()).or_else(|| self.proxies.get(name).cloned())
     }
 
-    /// The environment of a RUN, first the part that `is_quiet` takes out of the key: ARG values too, where no ENV
-    /// has the name.
-    pub(crate) fn run_env(&self, is_quiet: impl Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
+    /// The environment of a RUN: ARG values too, where no ENV has the name.
+    pub(crate) fn run_env(&self) -> Vec<String> {
         let args = self.args.iter().filter(|(key, _)| !self.env.iter().any(|(known, _)| known == *key));
-        let (quiet, args): (Vec<_>, Vec<_>) = args.partition(|(key, _)| is_quiet(key));
-        let pair = |(key, value): (&String, &String)| format!("{key}={value}");
-        let env = self.env.iter().map(|(key, value)| (key, value)).chain(args).map(pair);
-        (quiet.into_iter().map(pair).collect(), env.collect())
+        let env = self.env.iter().map(|(key, value)| (key, value)).chain(args);
+        env.map(|(key, value)| format!("{key}={value}")).collect()
     }
 
     pub(crate) fn set_shell(&mut self, shell: Vec<String>) {

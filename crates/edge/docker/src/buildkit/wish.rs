@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// What frontends know and what changes nothing here: where files come from is said elsewhere, the rest are
 /// remarks about the client.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 8] = [
     "filename",
     "context",
     "contextkey",
@@ -23,8 +23,6 @@ const ELSEWHERE: [&str; 10] = [
     "cmdline",
     "frontend.caps",
     "build-arg:BUILDKIT_SYNTAX",
-    "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR",
-    "build-arg:BUILDKIT_MULTI_PLATFORM",
 ];
 /// Prefixes of the same kind.
 const REMARKS: [&str; 3] = ["vcs:", "input-metadata:", "context:"];

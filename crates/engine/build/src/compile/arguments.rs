@@ -42,6 +42,21 @@ pub(super) fn globals(
     Ok(globals)
 }
 
+/// BuildKit's word for an index also where there is one platform.
+const ALWAYS_INDEX: &str = "BUILDKIT_MULTI_PLATFORM";
+
+/// What is asked for by an argument and not done.
+pub(super) fn not_done(request: &BuildRequest) -> Option<String> {
+    let is_asked = request.args.get(ALWAYS_INDEX).is_some_and(|value| is_true(value));
+    (is_asked && request.platforms.len() < 2)
+        .then(|| format!("build argument {ALWAYS_INDEX} is unimplemented: one platform is one image"))
+}
+
+/// Go's booleans.
+pub(crate) fn is_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
 /// Build arguments that no ARG of the file asks for.
 pub(super) fn unused(file: &Dockerfile, request: &BuildRequest) -> Vec<String> {
     let steps = file.global_args.iter().chain(file.stages.iter().flat_map(|stage| &stage.steps));
@@ -57,7 +72,7 @@ pub(super) fn unused(file: &Dockerfile, request: &BuildRequest) -> Vec<String> {
     request.args.keys().filter(is_unused).cloned().collect()
 }
 
-/// Proxy settings need no ARG and do not count for the cache.
+/// Proxy settings need no ARG, and count for the cache only where there is one.
 pub(crate) fn is_predefined(name: &str) -> bool {
     matches!(
         name.to_ascii_lowercase().as_str(),
@@ -65,16 +80,15 @@ pub(crate) fn is_predefined(name: &str) -> bool {
     )
 }
 
-/// The proxy settings of a RUN in both spellings, as some programs read one and some the other. What is set is kept.
-pub(super) fn in_both_spellings(mut given: Vec<String>, env: &[String]) -> Vec<String> {
-    for pair in given.clone() {
-        let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
-        for spelling in [name.to_ascii_uppercase(), name.to_ascii_lowercase()] {
-            let is_set = |known: &String| known.split_once('=').is_some_and(|(known, _)| known == spelling);
-            if !given.iter().chain(env).any(is_set) {
-                given.push(format!("{spelling}={value}"));
-            }
-        }
+/// What a RUN is told of proxies besides its environment: in both spellings, as some programs read one and some the
+/// other. What is set stays.
+pub(super) fn in_both_spellings(proxies: &BTreeMap<String, String>, env: &[String]) -> Vec<String> {
+    let mut told: BTreeMap<String, &String> =
+        proxies.iter().map(|(name, value)| (name.clone(), value)).collect();
+    for (name, value) in proxies {
+        told.entry(name.to_ascii_uppercase()).or_insert(value);
+        told.entry(name.to_ascii_lowercase()).or_insert(value);
     }
-    given
+    told.retain(|name, _| !env.iter().any(|pair| pair.split('=').next() == Some(name)));
+    told.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }

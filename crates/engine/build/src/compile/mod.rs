@@ -20,7 +20,7 @@ use crate::state::State;
 use hako_error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(crate) use arguments::is_predefined;
+pub(crate) use arguments::{is_predefined, is_true};
 
 /// A compiled build.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub(crate) fn compile(
     let mut targets: Vec<Target> = targets.into_iter().map(|(_, target)| target).collect();
     let unused = arguments::unused(file, request).into_iter();
     let unused = unused.map(|name| format!("build argument {name} is not used, no ARG asks for it"));
-    let warnings = unused.chain(unknown_stages(file, request)).collect();
+    let warnings = unused.chain(arguments::not_done(request)).chain(unknown_stages(file, request)).collect();
     let Compiler { mut graph, materials, .. } = compiler;
     let steps = number(&mut graph, &mut targets);
     Ok(Compiled { graph, targets, steps, warnings, materials })

@@ -1,15 +1,21 @@
 //! RUN: its words, its environment, its mounts.
 
 use super::arguments::in_both_spellings;
-use super::is_predefined;
 use super::stage::{Stage, invalid};
 use crate::binfmt;
 use crate::devices;
 use crate::dockerfile::{Mount, Network, Program, Run, Security};
-use crate::graph::{Input, MountKind, Op, Place, RunMount, RunOp};
+use crate::graph::{HOSTNAME, Input, MountKind, Op, Place, RunMount, RunOp};
 use crate::platform::Platform;
 use crate::request::{Entitlement, RunNetwork};
 use hako_error::{Error, Kind, Result};
+
+/// The build argument that says what a step finds its machine called.
+const HOSTNAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+/// The kernel takes no longer one.
+const LONGEST_HOSTNAME: usize = 64;
+/// The build argument that stands before the ids of cache mounts.
+const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 impl Stage<'_, '_> {
     pub(super) fn run(&mut self, place: Place, run: &Run) -> Result<()> {
@@ -27,8 +33,8 @@ impl Stage<'_, '_> {
             Network::None => RunNetwork::None,
             Network::Host => RunNetwork::Host,
         };
-        let (quiet_env, env) = self.state.run_env(is_predefined);
-        let quiet_env = in_both_spellings(quiet_env, &env);
+        let env = self.state.run_env();
+        let quiet_env = in_both_spellings(&self.state.proxies, &env);
         let script = match &run.program {
             Program::Script { name, content } => Some((name.clone(), content.clone())),
             _ => None,
@@ -42,6 +48,7 @@ impl Stage<'_, '_> {
             user: self.state.user.clone(),
             mounts,
             network,
+            hostname: self.hostname()?,
             extra_hosts: request.extra_hosts.clone(),
             limits: request.limits.clone(),
             is_insecure: run.security == Security::Insecure,
@@ -50,6 +57,15 @@ impl Stage<'_, '_> {
         };
         self.node(Op::Run(Box::new(op)), place, &text);
         Ok(())
+    }
+
+    fn hostname(&self) -> Result<String> {
+        let given = self.compiler.request.args.get(HOSTNAME_ARGUMENT).filter(|name| !name.is_empty());
+        let name = given.map_or(HOSTNAME, String::as_str);
+        if name.len() > LONGEST_HOSTNAME {
+            return Err(invalid(format!("{HOSTNAME_ARGUMENT} is longer than {LONGEST_HOSTNAME} bytes")));
+        }
+        Ok(name.to_owned())
     }
 
     fn check_run(&self, run: &Run) -> Result<()> {
@@ -121,6 +137,8 @@ impl Stage<'_, '_> {
             }
             Mount::Cache { target, id, sharing, from, source, is_read_only, owner } => {
                 let target = absolute(&target);
+                let space = self.compiler.request.args.get(CACHE_NAMESPACE).filter(|name| !name.is_empty());
+                let id = space.map_or_else(|| id.clone(), |space| format!("{space}/{id}"));
                 let input = from.map(|from| self.input(Some(&from), place)).transpose()?;
                 RunMount {
                     target,

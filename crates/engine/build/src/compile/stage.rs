@@ -68,7 +68,7 @@ impl Stage<'_, '_> {
         self.state.platform = Some(self.platform.clone());
         for (name, value) in &self.compiler.request.args {
             if is_predefined(name) {
-                self.state.args.insert(name.clone(), value.clone());
+                self.state.proxies.insert(name.clone(), value.clone());
             }
         }
         Ok(())

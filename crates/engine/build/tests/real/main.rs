@@ -11,6 +11,7 @@ mod files;
 mod mounts;
 mod peer;
 mod platforms;
+mod reference;
 mod sources;
 mod texts;
 

@@ -39,6 +39,45 @@ pub(super) fn serve(bytes: Vec<u8>) -> String {
     address
 }
 
+/// Serves a text to who sends that header `Authorization`, and refuses others.
+pub(super) fn serve_to(authorization: &'static str) -> String {
+    answer(move |lines| {
+        let is_known = lines.iter().any(|line| {
+            let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+            name.eq_ignore_ascii_case("authorization") && value == authorization
+        });
+        let text = if is_known { "for you" } else { "" };
+        let status = if is_known { "200 OK" } else { "401 Unauthorized" };
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())
+    })
+}
+
+/// Sends everybody to the same path elsewhere.
+pub(super) fn redirect_to(host: &str) -> String {
+    let host = host.to_owned();
+    answer(move |lines| {
+        let path = lines[0].split(' ').nth(1).unwrap();
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {host}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    })
+}
+
+/// A server that answers each request by its lines; its address.
+fn answer(by: impl Fn(&[String]) -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
+            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let _ = client.write_all(by(&lines).as_bytes());
+        }
+    });
+    address
+}
+
 pub(super) fn tar_of(dir: &Path) -> Vec<u8> {
     Command::new("tar").arg("-C").arg(dir).args(["-cf", "-", "."]).output().unwrap().stdout
 }
