@@ -220,9 +220,10 @@ impl Builder {
         scratch: &Scratch,
     ) -> Ground {
         let own = lent.client.as_ref().and_then(|client| client.registry());
+        let registry = own.or_else(|| self.config.registry.clone());
         Ground {
             images: self.images.clone(),
-            registry: own.or_else(|| self.config.registry.clone()),
+            registry: registry.map(|registry| registry.until(cancel.stop()).unwrap_or(registry)),
             lent: lent.clone(),
             cancel: cancel.clone(),
             epoch_unix_s,

@@ -17,7 +17,7 @@ use crate::text;
 use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
 use hako_image::layer::{Limits, Permits};
-use hako_image::transfer::Parcel;
+use hako_image::transfer::{Parcel, Stop};
 use hako_image::{Image, ImageStore, Layer, LayerForm, Sibling};
 use hako_names::{Digest, ImageRef};
 use parking_lot::Mutex;
@@ -56,6 +56,11 @@ pub(crate) enum Named {
 
 /// How images move between a build and registries. Blocking; called from threads that may block.
 pub trait Registry: Send + Sync {
+    /// The same, whose calls end early when `stop` says so; `None` if they cannot.
+    fn until(&self, stop: &Stop) -> Option<Arc<dyn Registry>> {
+        let _ = stop;
+        None
+    }
     /// Pulls the image for `os/arch[/variant]`.
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image>;
     /// The same beside the one that has the name here: it gets none.

@@ -14,8 +14,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hako_error::{Error, Kind, Result};
 use hako_snapshot::remove_tree;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -318,6 +320,7 @@ impl Git<'_> {
             "-c",
             "core.autocrlf=false",
         ]);
+        command.process_group(0);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
     }
@@ -335,7 +338,10 @@ impl Git<'_> {
             let status = loop {
                 match child.try_wait() {
                     Ok(None) if self.contexts.ground.cancel.check().is_err() => {
-                        let _ = child.kill();
+                        // Whom git has started may hold its output open.
+                        if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+                            let _ = kill_process_group(group, Signal::KILL);
+                        }
                         let _ = child.wait();
                         break None;
                     }

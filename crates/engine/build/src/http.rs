@@ -6,9 +6,11 @@
 use crate::context::Contexts;
 use crate::error::BuildError;
 use crate::graph::{FileData, OneFile};
+use crate::interrupt::Until;
 use crate::scratch::Scratch;
 use crate::tls::Tls;
 use hako_error::{Error, Kind, Result};
+use hako_image::transfer::Stop;
 use hako_names::{Digest, Hasher};
 use jiff::fmt::rfc2822;
 use std::fs::File;
@@ -74,7 +76,7 @@ fn parse_checksum(text: &str) -> Result<Digest> {
 /// # Errors
 /// `NotFound`, `Forbidden`, `Invalid` by what the server answers, `Unavailable` when none does.
 pub fn open_address(url: &str) -> Result<impl Read + Send + 'static> {
-    Ok(get(url, None)?.into_body().into_with_config().limit(LIMIT).reader())
+    Ok(get(url, None, &Stop::default())?.into_body().into_with_config().limit(LIMIT).reader())
 }
 
 /// What this server alone is told of who asks; the client takes it away where it is sent elsewhere.
@@ -92,7 +94,7 @@ fn authorization(contexts: &Contexts, url: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-fn get(url: &str, authorization: Option<&str>) -> Result<ureq::http::Response<ureq::Body>> {
+fn get(url: &str, authorization: Option<&str>, stop: &Stop) -> Result<ureq::http::Response<ureq::Body>> {
     let failed = |source: ureq::Error| {
         let (kind, hint) = match &source {
             ureq::Error::StatusCode(404 | 410) => (Kind::NotFound, ""),
@@ -105,7 +107,7 @@ fn get(url: &str, authorization: Option<&str>) -> Result<ureq::http::Response<ur
         };
         Error::new(kind, format!("cannot fetch {url}{hint}")).with_source(source)
     };
-    let mut request = agent().get(url);
+    let mut request = agent(stop).get(url);
     if let Some(value) = authorization {
         request = request.header("Authorization", value);
     }
@@ -115,7 +117,11 @@ fn get(url: &str, authorization: Option<&str>) -> Result<ureq::http::Response<ur
 /// Fetches `url` into a file.
 pub(crate) fn download(contexts: &Contexts, url: &str) -> Result<Download> {
     let authorization = authorization(contexts, url)?;
-    let mut response = get(url, authorization.as_deref())?;
+    let cancel = &contexts.ground.cancel;
+    let mut response = get(url, authorization.as_deref(), cancel.stop()).or_else(|error| {
+        cancel.check()?;
+        Err(error)
+    })?;
     let header =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let modified = header("last-modified").and_then(|text| parse_http_date(&text));
@@ -148,8 +154,8 @@ fn store(contexts: &Contexts, mut body: impl Read, dir: &Scratch, url: &str) -> 
     }
 }
 
-/// A client that trusts what the machine trusts and takes its proxies from the environment.
-fn agent() -> ureq::Agent {
+/// A client that trusts what the machine trusts, takes its proxies from the environment and waits until it is stopped.
+fn agent(stop: &Stop) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
@@ -158,6 +164,7 @@ fn agent() -> ureq::Agent {
         .user_agent("hako")
         .build();
     let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+    let connector = connector.chain(Until(stop.clone()));
     ureq::Agent::with_parts(config, connector.chain(Tls::of_the_machine()), DefaultResolver::default())
 }
 

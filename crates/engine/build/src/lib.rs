@@ -33,6 +33,7 @@ mod git;
 mod graph;
 mod http;
 mod ignore;
+mod interrupt;
 mod layout;
 mod limits;
 mod link;

@@ -1,19 +1,26 @@
 //! Registries as builds use them.
 
 use crate::context::Registry;
+use crate::error::BuildError;
 use hako_content::Lease;
 use hako_error::{Error, Kind, Result};
 use hako_image::remote::RemoteOptions;
-use hako_image::transfer::{self, Parcel, Platform, Progress, PullOptions, PushOptions};
+use hako_image::transfer::{self, Parcel, Platform, Progress, PullOptions, PushOptions, Stop};
 use hako_image::{Image, ImageStore, Layer, LayerForm};
 use hako_names::{Digest, ImageRef};
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a build that is over may still wait for a registry.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Pulls into and pushes from a store; credentials come from `login`.
 pub struct Registries {
     images: ImageStore,
-    login: Box<dyn Fn(&ImageRef) -> RemoteOptions + Send + Sync>,
+    login: Arc<dyn Fn(&ImageRef) -> RemoteOptions + Send + Sync>,
+    stop: Stop,
 }
 
 impl fmt::Debug for Registries {
@@ -28,7 +35,7 @@ impl Registries {
         images: ImageStore,
         login: impl Fn(&ImageRef) -> RemoteOptions + Send + Sync + 'static,
     ) -> Self {
-        Self { images, login: Box::new(login) }
+        Self { images, login: Arc::new(login), stop: Stop::default() }
     }
 }
 
@@ -39,7 +46,7 @@ impl Registries {
             .map_err(|source| Error::new(Kind::Invalid, "the platform").with_source(source))?;
         let options =
             PullOptions { remote: (self.login)(name), platform, is_named, ..PullOptions::default() };
-        Ok(wait(transfer::pull(&self.images, name, &options, &Progress::none()))?.image)
+        Ok(self.wait(transfer::pull(&self.images, name, &options, &self.progress()))?.image)
     }
 
     fn read<T>(
@@ -48,18 +55,39 @@ impl Registries {
         work: impl AsyncFnOnce(&transfer::Repository) -> Result<T>,
     ) -> Result<T> {
         // Inside the runtime: a client has connections.
-        wait(async { work(&transfer::Repository::new(name, (self.login)(name))?).await })
+        self.wait(async { work(&transfer::Repository::new(name, (self.login)(name))?).await })
+    }
+
+    fn progress(&self) -> Progress {
+        Progress::none().until(&self.stop)
+    }
+
+    /// Waits for a transfer from a thread that may block, until it is stopped.
+    fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let failed =
+            |source| Error::new(Kind::Internal, "no runtime to reach a registry by").with_source(source);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        runtime.block_on(async {
+            tokio::select! {
+                done = work => done,
+                () = self.stopped() => Err(BuildError::Cancelled.into()),
+            }
+        })
+    }
+
+    async fn stopped(&self) {
+        while !self.stop.is_wanted() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 
-/// Waits for a transfer from a thread that may block.
-fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let failed = |source| Error::new(Kind::Internal, "no runtime to reach a registry by").with_source(source);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(work)
-}
-
 impl Registry for Registries {
+    fn until(&self, stop: &Stop) -> Option<Arc<dyn Registry>> {
+        let (images, login) = (self.images.clone(), Arc::clone(&self.login));
+        Some(Arc::new(Self { images, login, stop: stop.clone() }))
+    }
+
     fn pull(&self, name: &ImageRef, platform: &str) -> Result<Image> {
         self.bring(name, platform, true)
     }
@@ -70,7 +98,7 @@ impl Registry for Registries {
 
     fn push(&self, image: &Image, name: &ImageRef, form: Option<LayerForm>) -> Result<Digest> {
         let options = PushOptions { remote: (self.login)(name), form, ..PushOptions::default() };
-        Ok(wait(transfer::push(&self.images, image, name, &options, &Progress::none()))?.digest)
+        Ok(self.wait(transfer::push(&self.images, image, name, &options, &self.progress()))?.digest)
     }
 
     fn manifest(&self, name: &ImageRef, digest: Option<Digest>) -> Result<Vec<u8>> {
@@ -91,6 +119,6 @@ impl Registry for Registries {
 
     fn send(&self, name: &ImageRef, parcel: &Parcel) -> Result<()> {
         let options = PushOptions { remote: (self.login)(name), ..PushOptions::default() };
-        wait(transfer::push_documents(&self.images, parcel, name, &options, &Progress::none()))
+        self.wait(transfer::push_documents(&self.images, parcel, name, &options, &self.progress()))
     }
 }

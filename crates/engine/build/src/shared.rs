@@ -16,6 +16,7 @@ use hako_cgroup::CgroupRoot;
 use hako_content::Lease;
 use hako_error::Result;
 use hako_image::ImageStore;
+use hako_image::transfer::Stop;
 use hako_network::Network;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
@@ -101,6 +102,8 @@ impl Drop for Permit<'_> {
 #[derive(Default)]
 pub(crate) struct Cancel {
     is_cancelled: AtomicBool,
+    /// The same wish, for those who wait for a server.
+    stop: Stop,
     groups: Mutex<HashSet<String>>,
 }
 
@@ -129,8 +132,13 @@ impl Cancel {
         Ok(entered)
     }
 
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Ends the build: no further step starts, and what runs is killed until it is gone.
     pub(crate) fn cancel(self: &Arc<Self>) {
+        self.stop.stop();
         if self.is_cancelled.swap(true, Ordering::SeqCst) || self.groups.lock().is_empty() {
             return;
         }

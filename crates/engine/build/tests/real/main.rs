@@ -14,6 +14,7 @@ mod platforms;
 mod reference;
 mod sources;
 mod texts;
+mod waits;
 
 // Linked in so that this executable can be a runtime's process.
 use hako_testkit as _;
