@@ -232,6 +232,11 @@ fn attest_asks_for_either_statement_and_says_how_much_and_by_whom() {
     assert_eq!(builder(&full[0]), "https://ci.example.org/7");
     let own = told(&["--attest=type=provenance,mode=max", "--provenance=mode=min,builder-id=urn:me"]);
     assert!(builder(&own[0]) == "urn:me" && !own[0].to_string().contains("\"WHO\""), "{own:?}");
+    assert_eq!(kinds(&told(&["--sbom"])), [SPDX]);
+    assert_eq!(kinds(&told(&["--sbom=true", "--provenance"])), [SPDX, SLSA]);
+    assert_eq!(kinds(&told(&["--sbom=false", "--provenance=true"])), [SLSA]);
+    assert!(told(&["--attest=type=sbom", "--sbom=false", "--provenance=false"]).is_empty());
+    assert!(told(&["--provenance=mode=max"])[0].to_string().contains("\"WHO\":\"me\""));
     let (is_done, said) = yard.try_build(&main, &["--attest", "type=vex"]);
     assert!(!is_done && said.contains("type=vex"), "{said}");
     yard.platform.down();

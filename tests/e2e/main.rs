@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_machine;
 mod broken_archives;
 mod build_flags;
+mod build_options;
 mod build_terminal;
 mod build_transfers;
 mod builds;

@@ -1,0 +1,260 @@
+//! What flags of `hako build` make steps see, and where the file, its rules and its contexts are found.
+
+use crate::builds::context;
+use crate::platform::{Platform, output, run};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+struct Desk {
+    platform: Platform,
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    fn start() -> Self {
+        let platform = Platform::start();
+        platform.run(&["image", "import-busybox"]);
+        Self { platform, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// `hako build -t app` with these flags, in a directory of the desk.
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = self.platform.hako();
+        command.args(["build", "-t", "app"]).args(flags).current_dir(self.dir.path());
+        command
+    }
+
+    #[track_caller]
+    fn build(&self, flags: &[&str]) {
+        run(&mut self.command(flags));
+    }
+
+    #[track_caller]
+    fn refused(&self, flags: &[&str]) -> String {
+        let output = output(&mut self.command(flags));
+        assert!(!output.status.success(), "{flags:?} was built");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// What a step of that text wrote to `/out`.
+    #[track_caller]
+    fn out(&self, step: &str, flags: &[&str]) -> String {
+        let main = context(&self.dir.path().join("main"), &format!("FROM busybox\n{step}\n"));
+        self.build(&[flags, &[&main]].concat());
+        self.cat("/out")
+    }
+
+    fn cat(&self, file: &str) -> String {
+        self.platform.run(&["run", "--rm", "app", "cat", file])
+    }
+}
+
+#[test]
+fn steps_have_the_network_names_and_rights_that_flags_give_them() {
+    let desk = Desk::start();
+    let links = "RUN ls /sys/class/net | sort | tr '\\n' ' ' > /out; readlink /proc/self/ns/net > /ns";
+    assert_eq!(desk.out(links, &["--network", "none"]), "lo ");
+    assert_eq!(desk.out(links, &["--network=default"]), "eth0 lo ");
+    assert_eq!(desk.out(links, &[]), "eth0 lo ");
+    desk.out(links, &["--network", "host"]);
+    let own = fs::read_link("/proc/thread-self/ns/net").unwrap().display().to_string();
+    assert_eq!(desk.cat("/ns").trim(), own);
+    let far = "RUN grep -E '^10.9.8.7[[:space:]]+far$' /etc/hosts | tr '\\t' ' ' > /out; true";
+    assert_eq!(desk.out(far, &["--add-host", "far:10.9.8.7"]), "10.9.8.7 far\n");
+    assert_eq!(desk.out(far, &["--add-host", "far=10.9.8.8"]), "");
+
+    let mount = "RUN --security=insecure mount -t tmpfs x /tmp && echo mounted > /out";
+    let main = context(&desk.dir.path().join("main"), &format!("FROM busybox\n{mount}\n"));
+    assert!(desk.refused(&[&main]).contains("--allow security.insecure"));
+    assert!(desk.refused(&["--allow", "network.host", &main]).contains("--allow security.insecure"));
+    assert_eq!(desk.out(mount, &["--allow", "security.insecure"]), "mounted\n");
+    let main = context(
+        &desk.dir.path().join("main"),
+        "FROM busybox\nRUN --network=host readlink /proc/self/ns/net > /out\n",
+    );
+    assert!(desk.refused(&[&main]).contains("--allow network.host"));
+    desk.build(&["--allow=network.host", &main]);
+    assert_eq!(desk.cat("/out").trim(), own);
+    assert!(desk.refused(&["--allow", "everything", &main]).contains("everything"));
+    desk.platform.down();
+}
+
+/// Files of a step's groups of version 1, with what they are to say.
+const LEGACY: [(&str, &str); 5] = [
+    ("cpu/cpu.shares", "512"),
+    ("cpu/cpu.cfs_period_us", "54321"),
+    ("cpu/cpu.cfs_quota_us", "43210"),
+    ("cpuset/cpuset.cpus", "0"),
+    ("cpuset/cpuset.mems", "0"),
+];
+/// The same of version 2; the weight is reckoned from the shares.
+const UNIFIED: [(&str, &str); 4] =
+    [("cpu.weight", "20"), ("cpu.max", "43210 54321"), ("cpuset.cpus", "0"), ("cpuset.mems", "0")];
+
+#[test]
+fn steps_have_the_processors_and_the_swap_that_flags_give_them() {
+    let desk = Desk::start();
+    let is_legacy = Path::new("/sys/fs/cgroup/cpu").exists();
+    let limits = if is_legacy { &LEGACY[..] } else { &UNIFIED };
+    let names: Vec<&str> = limits.iter().map(|(name, _)| *name).collect();
+    let step = format!(
+        "RUN cd /sys/fs/cgroup && cat {} > /out && \
+         {{ cat memory/memory.memsw.limit_in_bytes memory.swap.max > /swap 2>/dev/null || true; }}",
+        names.join(" ")
+    );
+    let flags = "--cpu-shares 512 --cpu-period 54321 --cpu-quota 43210 --cpuset-cpus 0 --cpuset-mems 0 -m 64m --memory-swap 96m";
+    let said = desk.out(&step, &flags.split(' ').collect::<Vec<_>>());
+    assert_eq!(said.lines().collect::<Vec<_>>(), limits.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+    let swap = desk.cat("/swap");
+    // Version 1 counts memory and swap together; not every kernel counts swap.
+    let expected = if is_legacy { 96 << 20 } else { 32 << 20 };
+    assert!(swap.is_empty() || swap.trim() == expected.to_string(), "{swap}");
+    desk.platform.down();
+}
+
+#[test]
+fn arguments_and_labels_come_from_flags_and_from_the_shell() {
+    let desk = Desk::start();
+    let main = context(
+        &desk.dir.path().join("main"),
+        "FROM busybox\nARG GIVEN=no\nARG SHELL_SAYS=no\nARG UNSET=no\nLABEL own=file changed=file\n\
+         RUN echo $GIVEN $SHELL_SAYS $UNSET > /out\n",
+    );
+    let flags = ["--build-arg", "GIVEN=a=b", "--build-arg=SHELL_SAYS", "--build-arg", "UNSET"];
+    let labels = ["--label", "changed=flag", "--label=new=a=b", "--label", "empty"];
+    let mut command = desk.command(&[&flags[..], &labels, &[&main]].concat());
+    run(command.env("SHELL_SAYS", "yes").env_remove("UNSET"));
+    assert_eq!(desk.cat("/out"), "a=b yes no\n");
+    let image: Value = serde_json::from_str(&desk.platform.run(&["image", "inspect", "app"])).unwrap();
+    let labels = &image["Config"]["Labels"];
+    for (name, value) in [("own", "file"), ("changed", "flag"), ("new", "a=b"), ("empty", "")] {
+        assert_eq!(labels[name], value, "{labels}");
+    }
+    assert!(desk.command(&["-t", "second:2", &main]).status().unwrap().success());
+    assert_eq!(
+        desk.platform.run(&["run", "--rm", "second:2", "cat", "/out"]),
+        "no no no\n",
+        "each -t is a name"
+    );
+    desk.platform.down();
+}
+
+#[test]
+fn the_file_its_rules_and_its_contexts_are_found_where_flags_say() {
+    let desk = Desk::start();
+    for (name, text) in [
+        ("main/Dockerfile", "FROM busybox\nCOPY . /c\nRUN ls /c > /out; echo usual >> /out\n"),
+        ("main/sub/Other", "FROM busybox\nCOPY . /c\nRUN ls /c > /out; echo inside >> /out\n"),
+        ("main/.dockerignore", "a\nsub\nDockerfile\n.dockerignore\n"),
+        ("main/sub/Other.dockerignore", "b\nsub\nDockerfile\n.dockerignore\n"),
+        ("main/a", ""),
+        ("main/b", ""),
+        ("Beside", "FROM busybox\nCOPY . /c\nRUN ls /c > /out; echo beside >> /out\n"),
+    ] {
+        desk.write(name, text);
+    }
+    for (flags, said) in [
+        (&["main"][..], "b\nusual\n"),
+        (&["-f", "sub/Other", "main"], "a\ninside\n"),
+        (&["--file=main/sub/Other", "main"], "a\ninside\n"),
+        (&["-f", &desk.path("Beside"), "main"], "b\nbeside\n"),
+        (&["-f", "Beside", "main"], "b\nbeside\n"),
+    ] {
+        desk.build(flags);
+        assert_eq!(desk.cat("/out"), said, "{flags:?}");
+    }
+    run(desk.command(&[]).current_dir(desk.dir.path().join("main")));
+    assert_eq!(desk.cat("/out"), "b\nusual\n", "the context is where the command runs");
+    assert!(desk.refused(&["-f", "Nowhere", "main"]).contains("name one with --file"));
+
+    let layout = desk.path("layout");
+    desk.build(&["-o", &format!("type=oci,tar=false,dest={layout}"), "main"]);
+    desk.write("extra/f", "extra\n");
+    desk.write(
+        "named/Dockerfile",
+        "FROM base\nCOPY --from=extra f /f\nCOPY --from=laid /out /laid\nRUN cat /f /laid > /out\n",
+    );
+    let named = ["--build-context", "base=docker-image://busybox", "--build-context=extra=extra"];
+    desk.build(&[&named[..], &["--build-context", "laid=oci-layout://layout", "named"]].concat());
+    assert_eq!(desk.cat("/out"), "extra\nb\nusual\n");
+    desk.platform.down();
+}
+
+#[test]
+fn secrets_and_agents_are_found_by_their_id_where_nothing_else_is_said() {
+    let desk = Desk::start();
+    let told = "RUN --mount=type=secret,id=SPOKEN,required cat /run/secrets/SPOKEN > /out";
+    let main = context(&desk.dir.path().join("main"), &format!("FROM busybox\n{told}\n"));
+    run(desk.command(&["--secret", "id=SPOKEN", &main]).env("SPOKEN", "by the shell"));
+    assert_eq!(desk.cat("/out"), "by the shell");
+    desk.write("WRITTEN", "by the file");
+    let text = format!("FROM busybox\n{}\n", told.replace("SPOKEN", "WRITTEN"));
+    desk.build(&["--secret", "id=WRITTEN", &context(Path::new(&main), &text)]);
+    assert_eq!(desk.cat("/out"), "by the file");
+    let said = desk.refused(&["--no-cache", "--secret", "id=nowhere", &main]);
+    assert!(said.contains("nowhere is not set"), "{said}");
+
+    let [one, two] =
+        ["one", "two"].map(|name| (UnixListener::bind(desk.path(name)).unwrap(), desk.path(name)));
+    let text = "FROM busybox\nRUN --mount=type=ssh,required --mount=type=ssh,id=mine,target=/m,required \
+                test -S $SSH_AUTH_SOCK && test -S /m\n";
+    let main = context(Path::new(&main), text);
+    let agent = |flags: &[&str]| {
+        let mut command = desk.command(&[flags, &["--no-cache", &main]].concat());
+        output(command.env("SSH_AUTH_SOCK", &one.1)).status.success()
+    };
+    let mine = format!("mine={}", two.1);
+    assert!(agent(&["--ssh", "default", "--ssh", &mine]));
+    assert!(agent(&["--ssh=mine", "--ssh", "default"]), "the shell's, by both names");
+    assert!(!agent(&["--ssh", "default"]) && !agent(&["--ssh", &mine]));
+    drop((one, two));
+    desk.platform.down();
+}
+
+#[test]
+fn programs_read_what_a_build_and_its_checks_say() {
+    let desk = Desk::start();
+    let main = context(&desk.dir.path().join("main"), "FROM busybox AS Upper\nRUN echo said\n");
+    let raw = output(&mut desk.command(&["--progress=rawjson", &main]));
+    assert!(raw.status.success());
+    let events: Vec<Value> = String::from_utf8(raw.stderr)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let kinds: Vec<&str> =
+        events.iter().map(|event| event.as_object().unwrap().keys().next().unwrap().as_str()).collect();
+    for kind in ["planned", "step_started", "output", "step_ended"] {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+    let json = |flags: &[&str]| {
+        let output = output(desk.platform.hako().args(["--output", "json", "build"]).args(flags).arg(&main));
+        (output.status.success(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (is_done, built) = json(&["-t", "app"]);
+    assert!(is_done && built["id"].as_str().unwrap().starts_with("sha256:"), "{built}");
+    let (is_clean, found) = json(&["--check"]);
+    assert!(!is_clean, "{found}");
+    assert_eq!(
+        (&found["findings"][0]["rule"], &found["findings"][0]["line"]),
+        (&"StageNameCasing".into(), &1.into())
+    );
+    let plain =
+        String::from_utf8(output(&mut desk.command(&["--progress", "plain", "--no-cache", &main])).stderr)
+            .unwrap();
+    assert!(plain.lines().all(|line| line.starts_with('#')) && plain.contains(" said\n"), "{plain:?}");
+    desk.platform.down();
+}
