@@ -20,6 +20,7 @@ pub mod quota;
 mod same;
 pub mod status;
 pub mod time;
+mod time_layout;
 pub mod version;
 
 pub use by_name::ByName;
@@ -31,3 +32,4 @@ pub use label_selector::{
 };
 pub use same::{Beside, has_same_members, is_same};
 pub use status::{Status, StatusCause, StatusDetails, Subject};
+pub use time_layout::Precision;

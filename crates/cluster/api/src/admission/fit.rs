@@ -10,14 +10,8 @@ use crate::patch::apply;
 use crate::schema::{self, Decoded, FieldValidation};
 
 /// What of the metadata nobody who is asked can change.
-const FIXED: [&str; 6] = [
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-    "resourceVersion",
-    "managedFields",
-];
+const FIXED: [&str; 5] =
+    ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"];
 /// What is besides where it is not an object that is sent: what it is about stands in the path.
 const PLACE: [&str; 3] = ["name", "namespace", "uid"];
 
@@ -76,6 +70,7 @@ pub(super) fn decoded(change: &Change<'_>, matched: &Matched, mut object: Value)
 /// The type of what is sent to a part in a form of its own.
 fn form(kind: &GroupVersionKind) -> Option<&'static str> {
     match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Binding") => Some("io.k8s.api.core.v1.Binding"),
         ("autoscaling", "Scale") => Some("io.k8s.api.autoscaling.v1.Scale"),
         ("policy", "Eviction") => Some("io.k8s.api.policy.v1.Eviction"),
         ("authentication.k8s.io", "TokenRequest") => Some("io.k8s.api.authentication.v1.TokenRequest"),

@@ -1,11 +1,14 @@
 //! Plugins: rules that look beyond one object, as rows of a list that every write goes through.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hako_error::{Error, Kind};
+use hako_kube::field::Faults;
 use hako_store::{Entry, Guard, Range};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -17,7 +20,7 @@ use super::{policies, webhooks};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome};
 use crate::kinds::{self, Served};
-use crate::patch::apply::Record;
+use crate::patch::apply::{self, Record};
 use crate::resource::{Target, decode_stored, head_value, registry_key, registry_prefix};
 use crate::server::Inner;
 
@@ -61,16 +64,20 @@ pub(crate) struct Change<'a> {
 pub(crate) struct Apart<'a> {
     old: &'a Record,
     new: Mutex<Record>,
+    /// Whether a webhook or policy has said who it is.
+    is_said: AtomicBool,
+    /// What the writer has said of it.
+    given: Option<&'a Value>,
 }
 
 impl<'a> Apart<'a> {
-    pub(crate) const fn new(old: &'a Record, new: Record) -> Self {
-        Self { old, new: Mutex::new(new) }
+    pub(crate) const fn new(old: &'a Record, new: Record, given: Option<&'a Value>) -> Self {
+        Self { old, new: Mutex::new(new), is_said: AtomicBool::new(false), given }
     }
 
     /// Of an update, until it is reckoned: what was sent, or else what was.
-    pub(crate) fn sent(old: &'a Record, given: Option<&Value>) -> Self {
-        Self::new(old, given.map_or_else(|| old.clone(), Record::of_value))
+    pub(crate) fn sent(old: &'a Record, given: Option<&'a Value>) -> Self {
+        Self::new(old, given.map_or_else(|| old.clone(), Record::of_value), given)
     }
 
     /// Who owns what of the object as it is going to be.
@@ -78,9 +85,38 @@ impl<'a> Apart<'a> {
         self.new.lock().clone()
     }
 
-    /// Notes who that is from here on.
+    /// Notes who that is from here on, unless a webhook or policy has said it.
     pub(crate) fn set(&self, record: Record) {
-        *self.new.lock() = record;
+        if !self.is_said.load(Relaxed) {
+            *self.new.lock() = record;
+        }
+    }
+
+    /// Notes what webhooks and policies made of it; what is none is as it was before, and told.
+    fn say(&self, made: Option<&Value>, notes: &Notes) {
+        let mut now = self.new.lock();
+        if now.value().as_ref() == made {
+            return;
+        }
+        if let Some(why) = made.and_then(apply::fault) {
+            notes.warn(format!(
+                ".metadata.managedFields was in an invalid state after admission; this could be caused by an \
+                 outdated mutating admission controller; please fix your requests: {why}"
+            ));
+            return;
+        }
+        *now = made.map_or_else(Record::default, Record::of_value);
+        self.is_said.store(true, Relaxed);
+    }
+
+    /// What is wrong with what the writer, or they, have said of it.
+    pub(crate) fn faults(&self) -> Faults {
+        if self.is_said.load(Relaxed) {
+            return self.now().value().as_ref().map_or_else(Faults::new, apply::faults);
+        }
+        let faults = self.given.map_or_else(Faults::new, apply::faults);
+        // What cannot be read was not taken.
+        if faults.is_empty() || self.given.and_then(apply::fault).is_some() { Faults::new() } else { faults }
     }
 }
 
@@ -355,7 +391,7 @@ async fn others_mutate(change: &Change<'_>, object: &mut Value, rounds: &mut Rou
     apart.now().put(object);
     let change = Change { old: old.as_ref(), apart: None, ..*change };
     let outcome = Box::pin(shown_mutate(&change, object, rounds)).await;
-    apart.set(Record::take(object));
+    apart.say(apply::taken(object).as_ref(), change.notes);
     outcome
 }
 

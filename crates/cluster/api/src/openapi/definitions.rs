@@ -194,7 +194,7 @@ fn scalar(dialect: Dialect, scalar: Scalar) -> Value {
     match (scalar, dialect) {
         (Scalar::Text, _) => json!({ "type": "string" }),
         (Scalar::Bytes, _) => json!({ "type": "string", "format": "byte" }),
-        (Scalar::Time, _) => json!({ "type": "string", "format": "date-time" }),
+        (Scalar::Time | Scalar::MicroTime, _) => json!({ "type": "string", "format": "date-time" }),
         (Scalar::Int32, _) => json!({ "type": "integer", "format": "int32" }),
         (Scalar::Int64, _) => json!({ "type": "integer", "format": "int64" }),
         (Scalar::Number, _) => json!({ "type": "number", "format": "double" }),

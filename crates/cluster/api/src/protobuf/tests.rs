@@ -411,7 +411,8 @@ fn compare_field(field: &Field, shape: &'static schema::Shape, path: &str, found
                 | (Kind::Bytes, Scalar::Bytes)
                 | (Kind::IntOrText, Scalar::IntOrString)
                 | (Kind::Quantity, Scalar::Quantity)
-                | (Kind::Time | Kind::MicroTime, Scalar::Time)
+                | (Kind::Time, Scalar::Time)
+                | (Kind::MicroTime, Scalar::MicroTime)
         ),
         _ => false,
     };

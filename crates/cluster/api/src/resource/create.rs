@@ -88,7 +88,11 @@ pub(super) async fn store_new(
     // Nobody owns what the server adds from here on.
     let given = apply::taken(&mut object);
     let before = Record::default();
-    let apart = Apart::new(&before, ownership::record_alone(writer, asked, None, given.as_ref(), &object));
+    let apart = Apart::new(
+        &before,
+        ownership::record_alone(writer, asked, None, given.as_ref(), &object),
+        given.as_ref(),
+    );
     let change = writer.change(server, Operation::Create, asked, None);
     let change = Change { apart: Some(&apart), prefix: &prefix, ..change };
     admission::mutate(&change, &mut object).await?;
@@ -149,7 +153,8 @@ async fn attempt(
     flow::note(server, row, &mut object);
     admission::note_types(&server.kinds.now(), target, &mut object);
     row.default(&mut object);
-    let causes = row.check_create(&object);
+    let mut causes = row.check_create(&object);
+    causes.extend(apart.faults());
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }

@@ -96,14 +96,15 @@ impl Options {
     }
 
     fn faults(&self) -> Vec<FieldCause> {
-        const POLICIES: [&str; 3] = ["Background", "Foreground", "Orphan"];
+        // As upstream tells them.
+        const POLICIES: [&str; 4] = ["Foreground", "Background", "Orphan", "nil"];
         let (mut causes, path) = (Vec::new(), "propagationPolicy");
         if let Some(policy) = self.propagation_policy.as_deref() {
             if self.orphan_dependents.is_some() {
                 let detail = "orphanDependents and deletionPropagation cannot be both set";
                 causes.push(field::invalid(path, policy, detail));
             }
-            if !POLICIES.contains(&policy) {
+            if !POLICIES[..3].contains(&policy) {
                 causes.push(field::not_supported(path, policy, &POLICIES));
             }
         }

@@ -4,9 +4,9 @@ use hako_error::FieldCause;
 use hako_kube::{field, status};
 
 use crate::http::{Failure, Outcome, Query, Request};
+use crate::patch::apply;
 use crate::schema::FieldValidation;
 
-const MANAGER_MAX: usize = 128;
 const FIELD_VALIDATION: &str = "fieldValidation";
 const FIELD_MANAGER: &str = "fieldManager";
 
@@ -42,7 +42,7 @@ pub(super) fn is_dry_run(request: &Request, of: OptionsOf) -> Outcome<bool> {
     if of == OptionsOf::Apply && manager.is_empty() {
         causes.push(field::required(FIELD_MANAGER, "is required for apply patch"));
     }
-    causes.extend(manager_faults(manager));
+    causes.extend(apply::manager_faults(FIELD_MANAGER, manager));
     let validation = query.text(FIELD_VALIDATION).unwrap_or("");
     if FieldValidation::parse(validation).is_none() {
         causes.push(field::not_supported(FIELD_VALIDATION, validation, &["", "Ignore", "Strict", "Warn"]));
@@ -73,17 +73,4 @@ pub(super) fn refused(kind: &str, causes: Vec<FieldCause>) -> Failure {
         ..status::Subject::default()
     };
     Failure::about(&status::invalid(&subject, causes), &subject)
-}
-
-fn manager_faults(manager: &str) -> Vec<FieldCause> {
-    let mut causes = Vec::new();
-    if manager.len() > MANAGER_MAX {
-        causes.push(field::too_long(FIELD_MANAGER, MANAGER_MAX));
-    }
-    let unprintable = manager.char_indices().filter(|(_, letter)| letter.is_control());
-    causes.extend(unprintable.map(|(at, letter)| {
-        let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(letter));
-        field::invalid(FIELD_MANAGER, manager, &detail)
-    }));
-    causes
 }

@@ -141,7 +141,8 @@ pub(super) async fn attempt(
     if let Some(failure) = hopeless {
         return Err(failure);
     }
-    let causes = settle(row, &mut new, old, &part, writer.notes);
+    let mut causes = settle(row, &mut new, old, &part, writer.notes);
+    causes.extend(apart.faults());
     if !causes.is_empty() {
         return Err(target.invalid(causes));
     }

@@ -126,7 +126,8 @@ impl Builder {
         let shape = match facts::short(name) {
             "IntOrString" => Shape::Scalar(Scalar::IntOrString),
             "Quantity" => Shape::Scalar(Scalar::Quantity),
-            "Time" | "MicroTime" => Shape::Scalar(Scalar::Time),
+            "Time" => Shape::Scalar(Scalar::Time),
+            "MicroTime" => Shape::Scalar(Scalar::MicroTime),
             "FieldsV1"
             | "RawExtension"
             | "JSON"

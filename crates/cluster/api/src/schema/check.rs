@@ -1,11 +1,12 @@
 //! An object against its type: what is unknown, what has the wrong type, what has a canonical form.
 
+use super::canonical;
 use super::decode::Decoded;
 use super::facts;
 use super::model::{Model, Scalar, Shape, model};
 use crate::kinds::Served;
-use base64::Engine as _;
 use hako_error::{Classify, Error, Kind};
+use hako_kube::Precision;
 use hako_kube::field::{Path, Told};
 use serde_json::{Map, Value};
 
@@ -217,7 +218,7 @@ impl Check {
                 Some(_) if outcome.is_err() => {}
                 Some(shape) => outcome = self.value(shape, value, &At { path, of: at.of }),
             }
-            true
+            !value.is_null()
         });
         outcome
     }
@@ -241,7 +242,7 @@ impl Check {
 
     fn scalar(&self, scalar: Scalar, value: &mut Value, at: &At<'_>) -> Result<(), String> {
         let is_sound = match scalar {
-            Scalar::Text | Scalar::Bytes | Scalar::Time => value.is_string(),
+            Scalar::Text | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => value.is_string(),
             Scalar::Bool => value.is_boolean(),
             Scalar::Number => value.is_number(),
             Scalar::Int64 => value.is_i64(),
@@ -252,19 +253,11 @@ impl Check {
         if !is_sound {
             return Err(self.mismatch(&Shape::Scalar(scalar), value, at));
         }
-        if let (Scalar::Bytes, Value::String(text)) = (scalar, &mut *value) {
-            // Line breaks are not part of it, as programs that encode put them in (RFC 2045, section 6.8).
-            text.retain(|char| !matches!(char, '\r' | '\n'));
-        }
-        match (scalar, &*value) {
-            (Scalar::Quantity, _) => canonical(value),
-            (Scalar::Time, Value::String(text)) if hako_kube::time::parse(text).is_none() => Err(format!(
-                "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
-            )),
-            (Scalar::Bytes, Value::String(text)) => {
-                let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-                decoded.map(|_| ()).map_err(|error| format!("illegal base64 data in {}: {error}", at.path))
-            }
+        match scalar {
+            Scalar::Quantity => canonical::quantity(value),
+            Scalar::Time => canonical::time(value, Precision::Seconds),
+            Scalar::MicroTime => canonical::time(value, Precision::Micros),
+            Scalar::Bytes => canonical::bytes(value),
             _ => Ok(()),
         }
     }
@@ -286,7 +279,8 @@ impl Check {
         let wanted = self.go_type(shape);
         let names = at.path.names();
         // A type that reads itself does not know where it is.
-        if names.is_empty() || matches!(shape, Shape::Scalar(Scalar::IntOrString)) {
+        let reads_itself = [Scalar::IntOrString, Scalar::Time, Scalar::MicroTime].map(Shape::Scalar);
+        if names.is_empty() || reads_itself.contains(shape) {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
         }
         format!(
@@ -305,9 +299,9 @@ impl Check {
             Shape::List { item, .. } => format!("[]{}", self.go_type(item)),
             Shape::Map { value, .. } => format!("map[string]{}", self.go_type(value)),
             Shape::Scalar(scalar) => match scalar {
-                Scalar::Text => "string",
+                // Times read themselves, from texts.
+                Scalar::Text | Scalar::Time | Scalar::MicroTime => "string",
                 Scalar::Bytes => "[]uint8",
-                Scalar::Time => "v1.Time",
                 Scalar::Int32 => "int32",
                 Scalar::Int64 => "int64",
                 Scalar::Number => "float64",
@@ -325,19 +319,6 @@ impl Check {
 /// before ([`decode::whole_numbers`](super::decode::whole_numbers)).
 fn is_int32(value: &Value) -> bool {
     value.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
-}
-
-fn canonical(value: &mut Value) -> Result<(), String> {
-    let text = match &*value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let quantity: hako_names::Quantity = text.parse().map_err(|_| {
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-            .to_owned()
-    })?;
-    *value = quantity.to_string().into();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! its types.
 
 mod build;
+mod canonical;
 mod check;
 pub mod decode;
 pub(crate) mod encode;

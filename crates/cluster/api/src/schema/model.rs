@@ -101,8 +101,10 @@ pub enum Scalar {
     Text,
     /// Base64 of bytes.
     Bytes,
-    /// RFC 3339.
+    /// RFC 3339, in seconds.
     Time,
+    /// RFC 3339, in microseconds.
+    MicroTime,
     /// 32 bits.
     Int32,
     /// 64 bits.

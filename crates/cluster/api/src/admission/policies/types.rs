@@ -155,7 +155,7 @@ fn of_scalar(scalar: Scalar) -> Declared {
     match scalar {
         Scalar::Text | Scalar::Quantity => Declared::string(None),
         Scalar::Bytes => Declared::bytes(None),
-        Scalar::Time => Declared::date_time(),
+        Scalar::Time | Scalar::MicroTime => Declared::date_time(),
         Scalar::Int32 | Scalar::Int64 => Declared::int(),
         Scalar::Number => Declared::double(),
         Scalar::Bool => Declared::bool(),

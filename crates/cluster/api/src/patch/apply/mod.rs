@@ -9,6 +9,7 @@
 mod compare;
 mod conflict;
 mod duplicates;
+mod given;
 mod managers;
 mod merge;
 mod overlay;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use conflict::{ApplyError, Conflict};
 pub use managers::{Manager, Operation};
+pub(crate) use given::{fault, faults, manager_faults};
 pub(crate) use overlay::overlay;
 pub use reach::{METADATA_OF_ALL, Reach};
 pub use record::Record;

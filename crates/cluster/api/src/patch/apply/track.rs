@@ -1,6 +1,7 @@
 //! Every write that is no application: what it changed belongs to the writer, and to nobody else.
 
 use super::Reach;
+use super::given;
 use super::compare::Changes;
 use super::managers::{self, Manager, Managers};
 use super::record::{self, Record};
@@ -72,7 +73,9 @@ impl Start {
         if is_reset && write.live.is_some() && write.subresource.is_empty() {
             return Self::Said(Managers::default());
         }
-        let given = Managers::of(entries);
+        // One that cannot be read makes nothing of all of them.
+        let is_read = given.is_some_and(|given| given::fault(given).is_none());
+        let given = if is_read { Managers::of(entries) } else { Managers::default() };
         let is_given = given != Managers::default() && write.subresource.is_empty();
         let managers = match write.live {
             Some(_) if !is_given => Managers::read(record),

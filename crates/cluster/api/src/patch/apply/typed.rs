@@ -70,7 +70,7 @@ fn mismatch(shape: &Shape, value: &Value) -> Option<String> {
         Shape::Scalar(Scalar::Bool) => {
             (!value.is_boolean()).then(|| format!("expected boolean, got &{{{}}}", plain(value)))
         }
-        Shape::Scalar(Scalar::Time | Scalar::IntOrString | Scalar::Quantity) => {
+        Shape::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::IntOrString | Scalar::Quantity) => {
             (!is_scalar).then(|| format!("expected any scalar, got &{{{}}}", plain(value)))
         }
         Shape::Open(_) | Shape::Named(_) | Shape::Any => None,

@@ -18,6 +18,25 @@ impl FieldSet {
     }
 }
 
+impl FieldSet {
+    /// What is malformed of `fieldsV1`, if anything is. What is of a kind that nobody knows yet is not.
+    pub(in crate::patch) fn fault(fields: &Value) -> Option<String> {
+        let members = match fields {
+            Value::Object(members) => members,
+            Value::Null => return None,
+            other => return Some(format!("expected an object, but found {other}")),
+        };
+        members.iter().find_map(|(name, below)| match name.as_bytes() {
+            b"." => None,
+            [] | [_] => Some("key must be 2 characters long:".to_owned()),
+            [_, b':', ..] if Step::decode(name).is_some() => Self::fault(below),
+            [b'f' | b'k' | b'v' | b'i', b':', ..] => Some(format!("malformed key: {name}")),
+            [_, b':', ..] => None,
+            _ => Some(format!("missing colon: {name}")),
+        })
+    }
+}
+
 impl Step {
     fn decode(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(2)?;

@@ -214,6 +214,16 @@ async fn a_json_patch_that_leaves_no_object_of_the_kind_is_a_failure_whatever_th
     let (done, _, error) = world.try_kubectl(&["scale", "deployment/scaled", "--replicas=7"], "").await;
     let text = "Internal error occurred: strict decoding error: unknown field \"spec.relicas\"";
     assert!(!done && error.contains(text), "{error}");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "i"}]}});
+    let pods = world.outside().dynamic(&ResourceType::new("", "v1", "pods"), Some("default"));
+    pods.create(&pod, &WriteOptions::default()).await.unwrap();
+    let spec = json!({"failurePolicy": "Ignore", "mutations": [add("/target/nodes", "'n'")]});
+    enforce(&world, "binding", ("", "pods/binding"), spec).await;
+    let bind = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    let path = "/api/v1/namespaces/default/pods/p/binding";
+    let (done, _, error) = world.try_kubectl(&["create", "--raw", path, "-f", "-"], &bind.to_string()).await;
+    let text = "Internal error occurred: strict decoding error: unknown field \"target.nodes\"";
+    assert!(!done && error.contains(text), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

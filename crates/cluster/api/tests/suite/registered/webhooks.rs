@@ -223,6 +223,57 @@ async fn what_is_fixed_a_webhook_does_not_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_owns_what_is_as_a_webhook_makes_it_if_it_can_be_read() {
+    let world = World::start().await;
+    let server = HookServer::start(|_, review| {
+        let data = &review["request"]["object"]["data"];
+        let says = |name: &str| data[name].as_str().map(|text| serde_json::from_str::<Value>(text).unwrap());
+        let add =
+            says("add").map(|it| json!({"op": "add", "path": "/metadata/managedFields/-", "value": it}));
+        let all = says("all").map(|it| json!({"op": "add", "path": "/metadata/managedFields", "value": it}));
+        patched(&Value::Array(add.into_iter().chain(all).collect()))
+    })
+    .await;
+    register_hooks(&world, "Mutating", "m", &[hook(&server, "owns", json!({}))]).await;
+    let entry = json!({
+        "manager": "hook", "operation": "Update", "apiVersion": "v1", "time": "2001-01-01T00:00:00Z",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:add": {}}},
+    });
+    let manifest = |name: &str, member: &str, value: &Value| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {member: value.to_string()},
+        })
+        .to_string()
+    };
+    let managers = async |name: &str| {
+        let object = configmaps(&world).get(name).await.unwrap();
+        let of = |entry: &Value| entry["manager"].as_str().unwrap().to_owned();
+        object["metadata"]["managedFields"]
+            .as_array()
+            .map_or_else(Vec::new, |all| all.iter().map(of).collect())
+    };
+    let create = ["create", "-f", "-"];
+    world.kubectl_with(&create, &manifest("x", "add", &entry)).await;
+    assert_eq!(managers("x").await, ["kubectl-create", "hook"], "one more");
+    world.kubectl_with(&["replace", "-f", "-"], &manifest("x", "all", &json!([entry]))).await;
+    assert_eq!(managers("x").await, ["hook"], "on update too");
+    world.kubectl_with(&create, &manifest("y", "all", &json!([]))).await;
+    assert_eq!(managers("y").await, [""; 0], "nobody");
+    let mut bad = entry.clone();
+    bad["operation"] = json!("Guess");
+    let (done, _, error) = world.try_kubectl(&create, &manifest("z", "add", &bad)).await;
+    let text = "Warning: .metadata.managedFields was in an invalid state after admission; this could be caused by an \
+                outdated mutating admission controller; please fix your requests: operation must be `Apply` or `Update`";
+    assert!(done && error.contains(text), "{error}");
+    assert_eq!(managers("z").await, ["kubectl-create"], "as it was");
+    let mut long = entry.clone();
+    long["manager"] = json!("h".repeat(129));
+    let (done, _, error) = world.try_kubectl(&create, &manifest("w", "add", &long)).await;
+    let text = "metadata.managedFields[1].manager: Too long: may not be more than 128 bytes";
+    assert!(!done && error.contains(text), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_changes_an_object_sees_no_name_that_is_generated_and_who_may_refuse_it_does() {
     let world = World::start().await;
     let server = HookServer::start(|_, _| allowed()).await;

@@ -172,7 +172,7 @@ async fn options_of_a_deletion_that_make_no_sense_are_refused() {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     let text = "the body is no DeleteOptions: its kind is \"ConfigMap\"";
     delete(&world, &path, object).await.refuses(400, text);
-    let text = "propagationPolicy: Unsupported value: \"Sideways\": supported values:";
+    let text = "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
     delete(&world, &path, json!({"propagationPolicy": "Sideways"})).await.refuses(422, text);
     let text = "dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\"";
     delete(&world, &path, json!({"dryRun": ["Some"]})).await.refuses(422, text);

@@ -256,3 +256,33 @@ async fn what_is_sent_to_a_part_has_the_type_of_the_part() {
     let issued = ask(&world, "POST", account, &good).await.is(201);
     assert_eq!(issued["spec"]["audiences"], json!(["vault"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_and_bytes_are_kept_in_one_form_or_refused_in_go_s_words() {
+    let world = World::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let events = "/api/v1/namespaces/default/events";
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let lease = |time: Value| json!({"metadata": {"name": "l"}, "spec": {"renewTime": time}});
+    let made = ask(&world, "POST", leases, &lease(json!("2020-01-01T01:00:00.000001+01:00"))).await.is(201);
+    assert_eq!(made["spec"]["renewTime"], "2020-01-01T00:00:00.000001Z");
+    for (time, why) in [
+        (json!("2020-01-01T00:00:00Z"), "cannot parse \"Z\" as \".000000\""),
+        (json!("2020-01-01T24:00:00.000000Z"), "hour out of range"),
+        (json!(7), "Lease: json: cannot unmarshal number into Go value of type string"),
+    ] {
+        ask(&world, "POST", leases, &lease(time)).await.refuses(400, why);
+    }
+    let event = json!({
+        "metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "count": 1,
+        "firstTimestamp": "2020-01-01T03:00:00.5+03:00", "lastTimestamp": "0001-01-01T00:00:00Z",
+    });
+    let made = ask(&world, "POST", events, &event).await.is(201);
+    assert_eq!(made["firstTimestamp"], "2020-01-01T00:00:00Z");
+    assert!(made["lastTimestamp"].is_null(), "{made}");
+    let secret = |text: &str| json!({"metadata": {"generateName": "s"}, "data": {"a": text}});
+    let made = ask(&world, "POST", secrets, &secret("YR==\n")).await.is(201);
+    assert_eq!(made["data"]["a"], "YQ==");
+    let why = "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 2";
+    ask(&world, "POST", secrets, &secret("YW Jj")).await.refuses(400, why);
+}
