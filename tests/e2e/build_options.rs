@@ -69,6 +69,10 @@ fn steps_have_the_network_names_and_rights_that_flags_give_them() {
     assert_eq!(desk.out(links, &["--network", "none"]), "lo ");
     assert_eq!(desk.out(links, &["--network=default"]), "eth0 lo ");
     assert_eq!(desk.out(links, &[]), "eth0 lo ");
+    let own_none = links.replace("RUN", "RUN --network=none");
+    assert_eq!(desk.out(&own_none, &["--network=default"]), "lo ");
+    let own_default = links.replace("RUN", "RUN --network=default");
+    assert_eq!(desk.out(&own_default, &["--network=none"]), "lo ", "what the build has");
     desk.out(links, &["--network", "host"]);
     let own = fs::read_link("/proc/thread-self/ns/net").unwrap().display().to_string();
     assert_eq!(desk.cat("/ns").trim(), own);
@@ -257,4 +261,71 @@ fn programs_read_what_a_build_and_its_checks_say() {
             .unwrap();
     assert!(plain.lines().all(|line| line.starts_with('#')) && plain.contains(" said\n"), "{plain:?}");
     desk.platform.down();
+}
+
+#[test]
+fn an_image_is_kept_where_the_output_is_one_and_its_names_are_those_of_the_flags() {
+    let desk = Desk::start();
+    let main = context(&desk.dir.path().join("main"), "FROM busybox\nRUN echo made > /out\n");
+    for output in
+        [&["-o", "type=image"][..], &["--output=type=docker"], &["--to", "type=image,push=false"], &[]]
+    {
+        desk.build(&[output, &["--tag", "second:2", &main]].concat());
+        for name in ["app", "second:2"] {
+            assert_eq!(desk.platform.run(&["run", "--rm", name, "cat", "/out"]), "made\n", "{output:?}");
+        }
+        desk.platform.run(&["rmi", "app", "second:2"]);
+    }
+    desk.build(&["-o", "out", &main]);
+    assert_eq!(fs::read_to_string(desk.path("out/out")).unwrap(), "made\n");
+    assert!(!desk.platform.run(&["images"]).contains("app"), "a directory alone is no image");
+    for (output, part) in [
+        ("type=oci", "needs dest=PATH"),
+        ("type=cacheonly", "no output of type"),
+        ("type=image,name=x", "no field"),
+    ] {
+        let said = desk.refused(&["-o", output, &main]);
+        assert!(said.contains(part), "{output}: {said}");
+    }
+    desk.platform.down();
+}
+
+/// Stands for ssh(1): carries out the command here, where an agent is.
+const SSH: &str = "#!/bin/sh\ntest -S \"$SSH_AUTH_SOCK\" || { echo no agent >&2; exit 255; }\n\
+    for word in \"$@\"; do last=$word; done\nexec sh -c \"$last\"\n";
+
+#[test]
+fn a_repository_behind_ssh_is_a_context_and_a_source_with_the_agent_that_is_lent() {
+    crate::platform::enter_network_namespace();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir_all(at("bin")).unwrap();
+    fs::write(at("bin/ssh"), SSH).unwrap();
+    fs::set_permissions(at("bin/ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let repository = at("r.git");
+    context(&repository, "FROM scratch\nCOPY f /f\n");
+    fs::write(repository.join("f"), "behind ssh").unwrap();
+    for words in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "-m", "one"]] {
+        let mut git = Command::new("git");
+        git.current_dir(&repository).args(["-c", "user.name=t", "-c", "user.email=t@t"]).args(words);
+        run(git.env("GIT_CONFIG_GLOBAL", "/dev/null"));
+    }
+    let platform = Platform::prepare(&[]);
+    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap());
+    run(platform.hako().args(["up", "--detach", "--listen", "127.0.0.1:0"]).env("PATH", path));
+    let agent = UnixListener::bind(at("agent")).unwrap();
+    let lent = format!("--ssh=default={}", at("agent").display());
+    let adds = |address: &str| context(&at("adds"), &format!("FROM scratch\nADD {address} /\n"));
+    let address = format!("git@host.example:{}", repository.display());
+    let other = format!("ssh://git@host.example{}", repository.display());
+    for source in [address.clone(), other.clone(), adds(&address), adds(&other)] {
+        let (to, main) = (at("to"), source);
+        let _ = fs::remove_dir_all(&to);
+        run(platform.hako().args(["build", &lent, "-o"]).arg(&to).arg(&main));
+        assert_eq!(fs::read_to_string(to.join("f")).unwrap(), "behind ssh", "{main}");
+    }
+    let alone = output(platform.hako().args(["build", &address]));
+    assert!(!alone.status.success() && String::from_utf8_lossy(&alone.stderr).contains("no agent"));
+    drop(agent);
+    platform.down();
 }

@@ -128,6 +128,9 @@ fn an_argument_is_known_from_its_line_on_and_in_its_stage() {
     let given = args(&[("GLOBAL", "G"), ("LATER", "L")]);
     let image = bed.run(BuildRequest { args: given, ..bed.request() }).image();
     assert_eq!(read(&image), [". own.\n", "own.\n", ".\n", "G G-d G2 L. default\n"]);
+    bed.write("Dockerfile", "FROM busybox AS named\nARG TARGETSTAGE\nRUN echo $TARGETSTAGE > /out\n");
+    let named = bed.run(BuildRequest { target: Some("named".into()), ..bed.request() }).image();
+    assert_eq!(bed.read(&named, "out"), "named\n");
     assert!(!config(&image).to_string().contains("OWN"), "arguments are no variables of the image");
 }
 
@@ -185,6 +188,20 @@ fn a_step_runs_as_the_user_and_groups_that_the_image_knows_by_name() {
     let image = bed.build();
     assert_eq!(config(&image)["WorkingDir"], "/made/here/and");
     bed.look(&image, |root| assert_eq!(facts(&root.join("made/here/and/there")), (0o644, 33, 34)));
+}
+
+#[test]
+fn a_base_may_be_named_by_its_digest_and_a_step_may_say_what_is_so_anyway() {
+    let bed = Bed::new("FROM busybox\nRUN echo first > /what\n");
+    let tags = vec!["app".parse().unwrap(), "kept".parse().unwrap()];
+    let first = bed.run(BuildRequest { tags, ..bed.request() }).image();
+    bed.write("Dockerfile", "FROM busybox\nRUN echo second > /what\n");
+    bed.build();
+    let text = format!(
+        "FROM app@{}\nRUN --security=sandbox ! mount -t tmpfs x /tmp\nRUN --network=default cp /what /out\n",
+        first.manifest_digest
+    );
+    assert_eq!(out(&bed, &text), "first\n");
 }
 
 #[test]

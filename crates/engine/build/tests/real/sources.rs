@@ -113,13 +113,16 @@ fn an_address_is_fetched_verified_and_dated() {
 }
 
 #[test]
-fn a_tar_behind_an_address_is_a_context() {
+fn a_tar_or_a_dockerfile_behind_an_address_is_a_context() {
     let bed = Bed::new("");
     bed.write("../in/Dockerfile", "FROM scratch\nCOPY f /f\n");
     bed.write("../in/f", "remote");
     let host = serve(tar_of(&bed.dir.path().join("in")));
     let image = bed.run(BuildRequest { remote: Some(format!("{host}/c.tar")), ..bed.request() }).image();
     assert_eq!(bed.read(&image, "f"), "remote");
+    let host = serve(b"FROM scratch\nCOPY <<f /f\nalone\nf\n".to_vec());
+    let image = bed.run(BuildRequest { remote: Some(format!("{host}/Dockerfile")), ..bed.request() }).image();
+    assert_eq!(bed.read(&image, "f"), "alone\n");
 }
 
 /// A git daemon of the test's own.
