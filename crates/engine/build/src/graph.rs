@@ -196,6 +196,7 @@ pub(crate) enum MountKind {
     },
     Tmpfs {
         size_bytes: Option<u64>,
+        is_read_only: bool,
     },
     Secret {
         id: String,
@@ -336,7 +337,9 @@ impl RunOp {
                 MountKind::Cache { id, source, is_read_only, owner, .. } => {
                     field(&format!("cache {id} {source} {is_read_only} {owner:?}"));
                 }
-                MountKind::Tmpfs { size_bytes } => field(&format!("tmpfs {size_bytes:?}")),
+                MountKind::Tmpfs { size_bytes, is_read_only } => {
+                    field(&format!("tmpfs {size_bytes:?} {is_read_only}"));
+                }
                 // Never the value.
                 MountKind::Secret { id, env, is_required, owner } => {
                     field(&format!("secret {id} {env:?} {is_required} {owner:?}"));

@@ -120,8 +120,9 @@ impl Mounts {
                 self.held.push(held);
                 Ok(())
             }
-            MountKind::Tmpfs { size_bytes } => {
+            MountKind::Tmpfs { size_bytes, is_read_only } => {
                 let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
+                options.extend(is_read_only.then(|| "ro".to_owned()));
                 options.extend(size_bytes.map(|size| format!("size={size}")));
                 let built = MountBuilder::default()
                     .destination(&mount.target)

@@ -145,8 +145,8 @@ impl Stage<'_, '_> {
                     kind: MountKind::Cache { id, sharing, input, source, is_read_only, owner },
                 }
             }
-            Mount::Tmpfs { target, size_bytes } => {
-                RunMount { target: absolute(&target), kind: MountKind::Tmpfs { size_bytes } }
+            Mount::Tmpfs { target, size_bytes, is_read_only } => {
+                RunMount { target: absolute(&target), kind: MountKind::Tmpfs { size_bytes, is_read_only } }
             }
             Mount::Secret { id, target, env, is_required, owner } => {
                 let target = target.as_deref().map(absolute).unwrap_or_default();

@@ -46,7 +46,7 @@ pub struct InlineFile {
     pub is_expanded: bool,
 }
 
-const COPY_FLAGS: [(&str, Takes); 6] = [
+pub(super) const COPY_FLAGS: [(&str, Takes); 6] = [
     ("from", Takes::Text),
     ("chown", Takes::Text),
     ("chmod", Takes::Text),
@@ -54,7 +54,7 @@ const COPY_FLAGS: [(&str, Takes); 6] = [
     ("parents", Takes::Bool),
     ("exclude", Takes::List),
 ];
-const ADD_FLAGS: [(&str, Takes); 7] = [
+pub(super) const ADD_FLAGS: [(&str, Takes); 7] = [
     ("chown", Takes::Text),
     ("chmod", Takes::Text),
     ("link", Takes::Bool),

@@ -5,7 +5,7 @@ use super::instruction::{Command, Refused, command, refuse};
 use super::lines::split_keyword;
 use serde_json::Value;
 
-const FLAGS: [(&str, Takes); 5] = [
+pub(super) const FLAGS: [(&str, Takes); 5] = [
     ("interval", Takes::Text),
     ("timeout", Takes::Text),
     ("start-period", Takes::Text),

@@ -51,6 +51,8 @@ pub enum Mount {
         target: String,
         /// The most it holds; `None` leaves that to the kernel.
         size_bytes: Option<u64>,
+        /// Whether it cannot be written.
+        is_read_only: bool,
     },
     /// A secret of the build.
     Secret {
@@ -101,8 +103,8 @@ pub enum Sharing {
     Locked,
 }
 
-const TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
-const KEYS: [&str; 19] = [
+pub(super) const TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
+pub(super) const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",
@@ -271,9 +273,11 @@ impl Said {
                 owner: owner(0o755),
                 from: self.from,
             },
-            "tmpfs" => {
-                Mount::Tmpfs { target: target()?, size_bytes: self.size_bytes.filter(|size| *size > 0) }
-            }
+            "tmpfs" => Mount::Tmpfs {
+                target: target()?,
+                size_bytes: self.size_bytes.filter(|size| *size > 0),
+                is_read_only: self.is_read_only.unwrap_or(false),
+            },
             "secret" => self.secret(owner(0o400))?,
             _ => Mount::Ssh {
                 id: self.id.clone().unwrap_or_else(|| "default".to_owned()),

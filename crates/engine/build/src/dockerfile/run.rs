@@ -85,7 +85,7 @@ pub struct Device {
     pub is_required: bool,
 }
 
-const FLAGS: [(&str, Takes); 4] =
+pub(super) const FLAGS: [(&str, Takes); 4] =
     [("mount", Takes::List), ("network", Takes::Text), ("security", Takes::Text), ("device", Takes::List)];
 
 pub(super) fn run(rest: &str, flags: Vec<String>, heredocs: &[Heredoc]) -> Result<Run, Refused> {

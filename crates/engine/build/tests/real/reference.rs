@@ -301,7 +301,7 @@ fn every_name_of_a_mounts_options_has_its_effect() {
          RUN --mount=type=cache,id=same,target=/c2,readonly cat /c2/f >> /out && ! touch /c2/x\n\
          RUN --mount=type=cache,target=/c3//in/ echo own > /c3/in/f\n\
          RUN --mount=type=cache,id=/c3/in,target=/c4 cat /c4/f >> /out && test ! -e /c1\n\
-         RUN --mount=type=tmpfs,target=/t --mount=type=tmpfs,dst=/s,size=1m touch /t/x && df -k /s | awk 'END { print $2 }' >> /out\n",
+         RUN --mount=type=tmpfs,target=/t --mount=type=tmpfs,dst=/s,size=1m,ro touch /t/x && ! touch /s/x && df -k /s | awk 'END { print $2 }' >> /out\n",
     );
     let image = bed.build();
     assert_eq!(bed.read(&image, "out"), "made\nmade\nkept\nown\n1024\n");

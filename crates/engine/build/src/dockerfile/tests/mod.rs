@@ -2,6 +2,7 @@ use super::*;
 use hako_error::{Classify, Kind};
 
 mod copy;
+mod coverage;
 mod expand;
 mod heredoc;
 mod lines;

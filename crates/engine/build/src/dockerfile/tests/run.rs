@@ -54,10 +54,11 @@ fn caches_have_an_id_a_mode_and_a_way_to_share() {
 #[test]
 fn memory_may_have_a_size() {
     for (size, bytes) in [("64m", 64 << 20), ("1.5g", 3 << 29), ("100", 100), ("2KiB", 2048), ("1kb", 1024)] {
-        let expected = Mount::Tmpfs { target: "/a".into(), size_bytes: Some(bytes) };
+        let expected = Mount::Tmpfs { target: "/a".into(), size_bytes: Some(bytes), is_read_only: false };
         assert_eq!(mount(&format!("type=tmpfs,target=/a,size={size}")), expected, "{size}");
     }
-    assert_eq!(mount("type=tmpfs,target=/a"), Mount::Tmpfs { target: "/a".into(), size_bytes: None });
+    let expected = Mount::Tmpfs { target: "/a".into(), size_bytes: None, is_read_only: true };
+    assert_eq!(mount("type=tmpfs,target=/a,ro"), expected);
 }
 
 #[test]
