@@ -183,6 +183,15 @@ fn the_file_its_rules_and_its_contexts_are_found_where_flags_say() {
     run(desk.command(&[]).current_dir(desk.dir.path().join("main")));
     assert_eq!(desk.cat("/out"), "b\nusual\n", "the context is where the command runs");
     assert!(desk.refused(&["-f", "Nowhere", "main"]).contains("name one with --file"));
+    assert!(desk.refused(&["-f", "sub", "main"]).contains("it is no regular file"));
+    assert!(desk.refused(&[""]).contains("the build context is empty"));
+    // The usual name in lower case counts where there is none in the usual one.
+    desk.write("lower/dockerfile", "FROM busybox\nCOPY . /c\nRUN ls /c > /out; echo lower >> /out\n");
+    desk.write("lower/dockerfile.dockerignore", "a\ndockerfile*\n");
+    desk.write("lower/b", "");
+    desk.write("lower/a", "");
+    desk.build(&["lower"]);
+    assert_eq!(desk.cat("/out"), "b\nlower\n");
 
     let layout = desk.path("layout");
     desk.build(&["-o", &format!("type=oci,tar=false,dest={layout}"), "main"]);
@@ -194,6 +203,8 @@ fn the_file_its_rules_and_its_contexts_are_found_where_flags_say() {
     let named = ["--build-context", "base=docker-image://busybox", "--build-context=extra=extra"];
     desk.build(&[&named[..], &["--build-context", "laid=oci-layout://layout", "named"]].concat());
     assert_eq!(desk.cat("/out"), "extra\nb\nusual\n");
+    let said = desk.refused(&["--build-context", "unused=nowhere", "main"]);
+    assert!(said.contains("unused=nowhere: nowhere is no directory"), "{said}");
     desk.platform.down();
 }
 

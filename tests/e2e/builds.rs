@@ -87,6 +87,11 @@ fn a_build_gives_what_its_outputs_ask_for() {
     let metadata: Value = serde_json::from_slice(&fs::read(bench.path("metadata.json")).unwrap()).unwrap();
     assert_eq!(metadata["containerimage.config.digest"], said.trim(), "it has two names now");
     assert_eq!(metadata["image.name"], "app:2");
+    let files = ["--iidfile", &id_file, "--metadata-file", &bench.path("metadata.json")];
+    assert!(bench.said("broken", &files).contains("exit code 5"));
+    for file in [&id_file, &bench.path("metadata.json")] {
+        assert!(!Path::new(file).exists(), "{file} is of an earlier build");
+    }
     bench.build(&["--output", &format!("type=local,dest={}", bench.path("out"))]);
     assert_eq!(fs::read_to_string(bench.path("out/who")).unwrap(), "me 12\n");
     assert_eq!(fs::read_to_string(bench.path("out/f")).unwrap(), "named");

@@ -201,7 +201,20 @@ impl Contexts {
         } else {
             "name another file with -f, or another directory"
         };
-        let text = file.read().map_err(|source| BuildError::Input {
+        let text = match (file.read(), in_lower_case(given)) {
+            (Err(error), Some(lower)) if error.kind() == std::io::ErrorKind::NotFound && is_inside => {
+                let other = TextFile::Inside(root.to_owned(), lower.clone());
+                match other.read() {
+                    Ok(text) => {
+                        let name = lower.display().to_string();
+                        return Ok((Found { name, text, ignore: None }, Some(other.beside(root))));
+                    }
+                    Err(_) => Err(error),
+                }
+            }
+            (text, _) => text,
+        };
+        let text = text.map_err(|source| BuildError::Input {
             action: "read the Dockerfile",
             path: shown.into(),
             hint,
@@ -373,6 +386,11 @@ fn parse_ignore(text: Option<String>) -> Result<Ignore> {
     let ignore = text.map(|text| Ignore::parse(&text)).unwrap_or_default();
     let faults: Vec<String> = ignore.faults().iter().map(|fault| format!(".dockerignore:{fault}")).collect();
     if faults.is_empty() { Ok(ignore) } else { Err(Error::new(Kind::Invalid, faults.join("\n"))) }
+}
+
+/// The other spelling of a Dockerfile's usual name, which counts where there is none of the usual one.
+pub fn in_lower_case(path: &Path) -> Option<PathBuf> {
+    path.ends_with("Dockerfile").then(|| path.with_file_name("dockerfile"))
 }
 
 /// A text that stands in a file.

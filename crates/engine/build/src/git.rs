@@ -64,7 +64,7 @@ struct Address {
 
 /// Whether a context or source is a git repository: `git://`, `ssh://`, `git@host:path`, or a web address
 /// whose path ends in `.git`.
-pub(crate) fn is_repository(text: &str) -> bool {
+pub fn is_repository(text: &str) -> bool {
     let plain = text.split(['#', '?']).next().unwrap_or(text);
     match SCHEMES.iter().position(|scheme| plain.starts_with(scheme)) {
         Some(0 | 1) => plain.ends_with(".git"),

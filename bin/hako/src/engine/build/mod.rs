@@ -38,6 +38,12 @@ pub(crate) async fn build(
     format: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
     let engine = EngineClient::new(target.engine_socket()?);
+    // Who reads them after a build that failed is not to find those of an earlier one.
+    for path in args.iidfile.iter().chain(&args.metadata_file) {
+        if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+            std::fs::remove_file(path).with_context(|| format!("remove the old {}", path.display()))?;
+        }
+    }
     let mut show = Show::new(args.style());
     let built = run(&engine, args, &mut show).await;
     show.finish();

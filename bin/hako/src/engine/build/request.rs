@@ -3,7 +3,7 @@
 use super::args::BuildArgs;
 use super::{attest, cache, limits};
 use anyhow::{Context, bail};
-use hako_build::{BuildRequest, Output, RunNetwork, Secret, extra_host};
+use hako_build::{BuildRequest, Output, RunNetwork, Secret, extra_host, in_lower_case, is_repository};
 use hako_image::LayerForm;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,9 @@ fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool>
         request.remote = Some(context.to_owned());
         return Ok(false);
     }
+    if context.is_empty() {
+        bail!("the build context is empty: name a directory, - or an address");
+    }
     let path = std::path::absolute(context)?;
     if !path.is_dir() {
         bail!("build context {} is not a directory", path.display());
@@ -88,14 +91,19 @@ fn context(args: &BuildArgs, request: &mut BuildRequest) -> anyhow::Result<bool>
         match (inside.is_file(), here.is_file()) {
             (true, _) => request.dockerfile = Some(inside),
             (false, true) => request.dockerfile = Some(here),
+            _ if inside.exists() => {
+                bail!("{} is no Dockerfile, it is no regular file: name one with --file", inside.display())
+            }
             _ => bail!("no Dockerfile at {}: name one with --file", inside.display()),
         }
     } else if file.is_none() {
         let usual = path.join("Dockerfile");
-        if !usual.is_file() {
+        let Some(found) =
+            [Some(usual.clone()), in_lower_case(&usual)].into_iter().flatten().find(|it| it.is_file())
+        else {
             bail!("no Dockerfile at {}: name one with --file", usual.display());
-        }
-        request.dockerfile = Some(usual);
+        };
+        request.dockerfile = Some(found);
     }
     request.context = path;
     Ok(false)
@@ -143,6 +151,9 @@ fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
         let source = match source.strip_prefix("oci-layout://") {
             Some(layout) => format!("oci-layout://{}", std::path::absolute(layout)?.display()),
             None if Path::new(source).is_dir() => std::path::absolute(source)?.display().to_string(),
+            None if !source.contains("://") && !is_repository(source) => {
+                bail!("--build-context {text}: {source} is no directory")
+            }
             None => source.to_owned(),
         };
         contexts.insert(name.to_owned(), source);

@@ -150,21 +150,31 @@ async fn from_client(
     place: &Context,
     request: &mut BuildRequest,
 ) -> Result<(PathBuf, Wish)> {
-    let name = asked.filename();
-    let beside = format!("{name}.dockerignore");
+    let mut name = asked.filename().to_owned();
+    let lower = hako_build::in_lower_case(Path::new(&name)).map(|lower| lower.display().to_string());
     let dir = place.path().join("dockerfile");
     let key = asked.get("dockerfilekey").unwrap_or("dockerfile");
-    fetch(session, key, &[name, &beside], &dir).await?;
-    let text = text(&dir, name)?.ok_or_else(|| {
+    let spellings: Vec<&str> = std::iter::once(name.as_str()).chain(lower.as_deref()).collect();
+    let rules: Vec<String> = spellings.iter().map(|name| beside(name)).collect();
+    let names: Vec<&str> = spellings.into_iter().chain(rules.iter().map(String::as_str)).collect();
+    fetch(session, key, &names, &dir).await?;
+    let mut found = text(&dir, &name)?;
+    if let (None, Some(lower)) = (&found, lower) {
+        found = text(&dir, &lower)?;
+        if found.is_some() {
+            name = lower;
+        }
+    }
+    let text = found.ok_or_else(|| {
         Error::new(
             Kind::NotFound,
             format!("failed to read dockerfile: open {name}: no such file or directory"),
         )
     })?;
     request.dockerfile_text = Some(text);
-    request.dockerfile = Some(PathBuf::from(name));
+    request.dockerfile = Some(PathBuf::from(&name));
     let key = asked.get("contextkey").unwrap_or("context").to_owned();
-    let ignore = match self::text(&dir, &beside)? {
+    let ignore = match self::text(&dir, &beside(&name))? {
         Some(text) => text,
         None => ignored(session, &key, &place.path().join("ignore")).await?,
     };
@@ -173,6 +183,11 @@ async fn from_client(
     request.context = place.path().join("context");
     make(&request.context)?;
     Ok((request.context.clone(), wish))
+}
+
+/// The rules of one Dockerfile alone.
+fn beside(dockerfile: &str) -> String {
+    format!("{dockerfile}.dockerignore")
 }
 
 /// The text of the .dockerignore of a directory; empty if it has none.

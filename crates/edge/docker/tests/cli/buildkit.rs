@@ -104,6 +104,18 @@ fn a_session_brings_the_context_and_tells_what_happens() {
 }
 
 #[test]
+fn a_dockerfile_in_lower_case_counts_where_there_is_no_other() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let lower = "FROM busybox\nCOPY . /c\nRUN ls /c > /out\n";
+        let rules = ".dockerignore\ndockerfile\n";
+        let dir = context(docker, &[("dockerfile", lower), ("f", ""), (".dockerignore", rules)]);
+        built(docker, &["-t", "lower", dir.to_str().unwrap()]);
+        assert_eq!(docker.ok(&["run", "--rm", "lower", "cat", "/out"]), "f\n");
+    });
+}
+
+#[test]
 fn names_of_one_file_come_out_right_whichever_is_copied() {
     with_daemon(|docker| {
         docker.import_busybox();

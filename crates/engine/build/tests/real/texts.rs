@@ -30,6 +30,32 @@ fn repository(bed: &Bed, fill: impl FnOnce(&Path)) -> (Daemon, String) {
 }
 
 #[test]
+fn a_dockerfile_in_lower_case_counts_where_there_is_no_other() {
+    let bed = Bed::new("");
+    fs::remove_file(bed.context().join("Dockerfile")).unwrap();
+    for dir in ["", "sub/"] {
+        bed.write(
+            &format!("{dir}dockerfile"),
+            format!("FROM scratch\nCOPY . /c\nCOPY <<E /which\nlower {dir}\nE\n"),
+        );
+        bed.write(&format!("{dir}dockerfile.dockerignore"), "f\n");
+    }
+    bed.write("f", "left out");
+    let host = serve(tar_of(&bed.context()));
+    let sent = BuildRequest { remote: Some(format!("{host}/c.tar")), ..bed.request() };
+    let below = BuildRequest { dockerfile: Some("sub/Dockerfile".into()), ..sent.clone() };
+    for (request, said) in [(bed.request(), "lower \n"), (sent, "lower \n"), (below, "lower sub/\n")] {
+        let image = bed.run(request).image();
+        assert_eq!(bed.read(&image, "which"), said);
+        assert!(!bed.look(&image, |root| root.join("c/f").exists()));
+    }
+    let other = BuildRequest { dockerfile: Some("Other".into()), ..bed.request() };
+    assert!(bed.fails(other).chain().contains("Other"));
+    bed.write("Dockerfile", "FROM scratch\nCOPY <<E /which\nusual\nE\n");
+    assert_eq!(bed.read(&bed.build(), "which"), "usual\n");
+}
+
+#[test]
 fn no_link_of_a_context_leads_the_builder_to_a_file_of_the_machine() {
     let bed = Bed::new("");
     let outside = bed.dir.path().join("outside");
