@@ -110,6 +110,32 @@ fn images_travel_as_archives_and_leave_nothing_when_pruned() {
 }
 
 #[test]
+fn prune_takes_the_form_of_an_image_that_has_no_name_and_leaves_that_with_one() {
+    let platform = Platform::start();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    platform.run(&["image", "import-busybox"]);
+    for form in ["gzip", "uncompressed"] {
+        let archive = path(form);
+        platform.run(&["save", "--format", "oci", "--compression", form, "-o", &archive, "busybox"]);
+    }
+    // Each of them is once that with the name.
+    for archive in ["gzip", "uncompressed", "gzip"].map(path) {
+        platform.run(&["load", "-i", &archive]);
+        let listed = platform.run(&["images"]);
+        let (rows, named) = (listed.lines().count() - 1, listed.matches("busybox:latest").count());
+        assert_eq!((rows, named), (2, 1), "{listed}");
+        let id = listed.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();
+        assert_eq!(platform.run(&["run", "--rm", id, "echo", "by its id"]), "by its id\n");
+        platform.run(&["image", "prune", "--force"]);
+        let left = platform.run(&["images", "--output", "name"]);
+        assert_eq!(left.lines().count(), 1, "{left}");
+        assert_eq!(platform.run(&["run", "--rm", "busybox", "echo", "whole"]), "whole\n");
+    }
+    platform.down();
+}
+
+#[test]
 fn who_is_logged_in_pushes_and_pulls() {
     let platform = Platform::start();
     let scratch = tempfile::tempdir().unwrap();

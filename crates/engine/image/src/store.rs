@@ -236,10 +236,15 @@ impl ImageStore {
             let names = self.inner.names.read();
             (names.manifests(), names.manifest_of(digest))
         };
-        let found = known.into_iter().find(|manifest| {
-            *manifest == digest || self.parsed(*manifest).is_ok_and(|parsed| parsed.id == digest)
-        });
-        found.or(of_index)
+        if known.contains(&digest) {
+            return Some(digest);
+        }
+        let has_id = |manifest: &Digest| self.parsed(*manifest).is_ok_and(|parsed| parsed.id == digest);
+        let forms: Vec<Digest> = known.into_iter().filter(has_id).collect();
+        // The same image may be here in several forms of its layers: the one that has a name is meant.
+        let names = self.inner.names.read();
+        let named = forms.iter().find(|manifest| !names.names_of(**manifest).is_empty());
+        named.or(forms.first()).copied().or(of_index)
     }
 
     fn by_prefix(&self, text: &str) -> Result<Option<Image>> {
@@ -250,12 +255,11 @@ impl ImageStore {
             return Ok(None);
         }
         let images = self.list()?;
-        let matching: Vec<&Image> =
-            images.iter().filter(|image| image.id.hex().starts_with(digits)).collect();
-        match matching.as_slice() {
-            [] => Ok(None),
-            [image] => Ok(Some((*image).clone())),
-            several => Err(ImageError::Ambiguous { prefix: text.into(), count: several.len() }.into()),
+        let matching: BTreeSet<Digest> =
+            images.iter().map(|image| image.id).filter(|id| id.hex().starts_with(digits)).collect();
+        match matching.len() {
+            0 | 1 => matching.first().and_then(|id| self.by_digest(*id)).map(|it| self.image(it)).transpose(),
+            count => Err(ImageError::Ambiguous { prefix: text.into(), count }.into()),
         }
     }
 
@@ -325,7 +329,30 @@ impl ImageStore {
             }
             None => image.names.clone(),
         };
+        self.let_go(&image, untagged, |_| true)
+    }
+
+    /// Removes an image of a list with all of its names, unless others have come or gone meanwhile: then it is not
+    /// found. Other forms of the same image stay.
+    pub fn remove_listed(&self, image: &Image) -> Result<Removed> {
+        let is_as_listed = |names: &Names| {
+            let is_known = names.manifests().contains(&image.manifest_digest);
+            is_known && names.names_of(image.manifest_digest) == image.names
+        };
+        self.let_go(image, image.names.clone(), is_as_listed)
+    }
+
+    /// Takes these names from an image, which goes with its last one.
+    fn let_go(
+        &self,
+        image: &Image,
+        untagged: Vec<ImageRef>,
+        is_meant: impl FnOnce(&Names) -> bool,
+    ) -> Result<Removed> {
         let (is_gone, mut pieces) = self.renaming(|names| {
+            if !is_meant(names) {
+                return Err(ImageError::NotFound { name: image.manifest_digest.to_string() }.into());
+            }
             for name in &untagged {
                 names.unset(name)?;
             }

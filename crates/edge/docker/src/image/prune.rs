@@ -29,9 +29,9 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
         for image in list {
             let is_loose = (all || image.names.is_empty()) && !used.contains(&image.id.to_string());
             if is_loose && is_chosen(&filters, &image, until) {
-                let removed = match images.remove(&image.id.to_string(), true) {
+                let removed = match images.remove_listed(&image) {
                     Ok(removed) => removed,
-                    // Somebody else was faster.
+                    // Somebody else was faster, or named it meanwhile.
                     Err(error) if error.is_not_found() => continue,
                     Err(error) => return Err(error),
                 };

@@ -104,6 +104,38 @@ fn layers_are_saved_in_the_form_that_is_wanted_and_zstd_is_for_none_of_dockers_a
 }
 
 #[test]
+fn of_an_image_in_two_forms_that_with_a_name_is_meant_and_the_other_goes_by_itself() {
+    let here = Store::new();
+    let stored = image(&here, Compression::Zstd);
+    let mut archive = Vec::new();
+    let options = SaveOptions { format: SaveFormat::Oci, form: Some("gzip".parse().unwrap()) };
+    here.images.save(&[(stored.clone(), stored.names.clone())], options, &mut archive).unwrap();
+    // The name goes back and forth, so that each of the two is once the first of its kind.
+    let stored_again = saved(&here, &stored, SaveFormat::Oci);
+    for archive in [archive, stored_again] {
+        let named = load(&here, &archive).remove(0);
+        let listed = here.images.list().unwrap();
+        let nameless = listed.iter().find(|image| image.names.is_empty()).unwrap();
+        assert!(
+            listed.len() == 2 && nameless.id == named.id && nameless.manifest_digest != named.manifest_digest
+        );
+        for text in [named.id.to_string(), named.id.hex(), named.id.short()] {
+            assert_eq!(here.images.find(&text).unwrap().manifest_digest, named.manifest_digest, "{text}");
+        }
+        let removed = here.images.remove_listed(nameless).unwrap();
+        assert_eq!((removed.untagged.len(), removed.deleted), (0, Some(named.id)));
+        let left = here.images.list().unwrap();
+        assert!(left.len() == 1 && left[0].names == [name("example.com/app:1")], "{left:?}");
+        assert!(here.read(&left[0], "dir/file1").is_some());
+    }
+    // Whoever gives it a name before it is removed keeps it.
+    let listed = here.images.list().unwrap().remove(0);
+    here.images.tag(&listed, &name("example.com/other:1")).unwrap();
+    assert!(here.images.remove_listed(&listed).unwrap_err().is_not_found());
+    assert_eq!(here.images.find(&listed.id.to_string()).unwrap().names.len(), 2);
+}
+
+#[test]
 fn compressed_archives_are_recognised() {
     let here = Store::new();
     let image = image(&here, Compression::None);
