@@ -109,10 +109,20 @@ impl Registry {
     /// Opens a part of a blob that [`Registry::blob`] found.
     pub(crate) async fn open_blob(
         &self,
+        repository: &Repository,
         digest: Digest,
         range: Range<u64>,
     ) -> Result<BlobBody, RegistryError> {
-        self.inner.blobs.open(digest, range).await.map_err(RegistryError::storage)
+        match self.inner.blobs.open(digest, range).await {
+            Err(error) if error.is_not_found() => {
+                Err(match self.inner.metadata.link(repository, digest)? {
+                    Some(_) => lost(digest, error),
+                    // It went meanwhile.
+                    None => RegistryError::BlobUnknown { repository: repository.clone(), digest },
+                })
+            }
+            opened => opened.map_err(RegistryError::storage),
+        }
     }
 
     /// What a tag or digest leads to.
@@ -129,11 +139,21 @@ impl Registry {
     }
 
     /// The bytes of a manifest that [`Registry::manifest`] found.
-    pub(crate) async fn manifest_bytes(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+    pub(crate) async fn manifest_bytes(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<Bytes, RegistryError> {
         if let Some(bytes) = self.inner.recent.get(digest) {
             return Ok(bytes);
         }
-        let bytes = self.inner.blobs.read(digest).await.map_err(RegistryError::storage)?;
+        let bytes = match self.inner.blobs.read(digest).await {
+            Err(error) if error.is_not_found() => {
+                self.manifest(repository, &Reference::Digest(digest))?;
+                return Err(lost(digest, error));
+            }
+            read => read.map_err(RegistryError::storage)?,
+        };
         self.inner.recent.keep(digest, &bytes);
         Ok(bytes)
     }
@@ -256,6 +276,12 @@ impl Registry {
         let metadata = self.inner.metadata.clone();
         joined(tokio::task::spawn_blocking(move || work(&metadata)).await)
     }
+}
+
+/// What has a record has bytes; if not, that is no answer "not found".
+fn lost(digest: Digest, error: hako_error::Error) -> RegistryError {
+    let what = hako_error::Error::new(hako_error::Kind::DataLoss, format!("the bytes of {digest} are gone"));
+    RegistryError::storage(what.with_source(error))
 }
 
 /// Runs something to its end even if the client goes away meanwhile: steps that belong together are not torn apart.

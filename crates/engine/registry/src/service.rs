@@ -115,12 +115,19 @@ fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<Tl
 async fn collector(front: Arc<Front>, every: Duration, stop: CancellationToken) {
     let work = async {
         let registry = &front.registry;
-        match registry.sweep().await {
-            Ok(0) => {}
-            Ok(blobs) => tracing::info!(blobs, "removed what a crash had left"),
-            Err(error) => report(&error),
-        }
+        // Once, but a bucket may be away while the registry starts.
+        let mut is_swept = false;
         loop {
+            if !is_swept {
+                match registry.sweep().await {
+                    Ok(0) => is_swept = true,
+                    Ok(blobs) => {
+                        is_swept = true;
+                        tracing::info!(blobs, "removed what a crash had left");
+                    }
+                    Err(error) => report(&error),
+                }
+            }
             if let Err(error) = registry.retain().await {
                 report(&error);
             }

@@ -80,7 +80,8 @@ impl S3Blobs {
 fn failed(what: &'static str) -> impl Fn(object_store::Error) -> Error {
     move |error| {
         let kind = match &error {
-            object_store::Error::NotFound { .. } => Kind::NotFound,
+            // Of everything else it is the bucket that is missing.
+            object_store::Error::NotFound { .. } if what == "read" => Kind::NotFound,
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Kind::Internal
             }

@@ -50,7 +50,7 @@ pub(super) async fn get(front: &Front, name: &Repository, digest: Digest, reques
     let length = part.end - part.start;
     set(&mut response, CONTENT_LENGTH, length.to_string());
     if request.method() == Method::GET {
-        *response.body_mut() = Body::blob(registry.open_blob(digest, part).await?, length);
+        *response.body_mut() = Body::blob(registry.open_blob(name, digest, part).await?, length);
     }
     Ok(response)
 }

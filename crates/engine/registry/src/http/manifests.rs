@@ -35,7 +35,7 @@ pub(super) async fn get(front: &Front, name: &Repository, reference: Reference, 
     set(&mut response, CONTENT_TYPE, &record.media_type);
     set(&mut response, CONTENT_LENGTH, record.size.to_string());
     if request.method() == Method::GET {
-        *response.body_mut() = Body::full(registry.manifest_bytes(digest).await?);
+        *response.body_mut() = Body::full(registry.manifest_bytes(name, digest).await?);
     }
     Ok(response)
 }
@@ -54,7 +54,7 @@ async fn negotiate(
         return Ok(found);
     }
     if Manifest::is_index(&found.1.media_type) {
-        let index = registry.manifest_bytes(found.0).await?;
+        let index = registry.manifest_bytes(name, found.0).await?;
         if let Some(image) = manifest::linux_amd64(&index) {
             let image = registry.manifest(name, &Reference::Digest(image))?;
             if accepted.has(&image.1.media_type) {

@@ -165,7 +165,7 @@ async fn fallback(
         return Ok(Vec::new());
     }
     let mut index: Value =
-        serde_json::from_slice(&registry.manifest_bytes(digest).await?).unwrap_or_default();
+        serde_json::from_slice(&registry.manifest_bytes(name, digest).await?).unwrap_or_default();
     let listed = index.get_mut("manifests").and_then(Value::as_array_mut);
     Ok(listed.map(std::mem::take).unwrap_or_default())
 }

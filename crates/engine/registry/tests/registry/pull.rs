@@ -36,6 +36,20 @@ fn blobs_have_ranges_conditions_and_heads() {
 }
 
 #[test]
+fn bytes_that_the_storage_lost_are_a_fault_of_the_registry() {
+    let registry = Fixture::start();
+    let digest = registry.push_image("a", "v1", b"layer");
+    let layer = Digest::of(b"layer");
+    for lost in [layer, digest] {
+        std::fs::remove_file(registry.dir.path().join("content/blobs/sha256").join(lost.hex())).unwrap();
+    }
+    for path in [format!("/v2/a/blobs/{layer}"), format!("/v2/a/manifests/{digest}")] {
+        let answer = registry.get(&path);
+        assert_eq!((answer.status, answer.code().as_str()), (500, "UNKNOWN"), "{path}");
+    }
+}
+
+#[test]
 fn manifests_come_back_byte_for_byte_by_tag_and_digest() {
     let registry = Fixture::start();
     let manifest = format!("{:#}\n ", registry.manifest("a", b"layer"));

@@ -4,8 +4,11 @@ use crate::support::Fixture;
 use hako_names::Digest;
 use hako_registry::config::S3Config;
 use std::io::{BufRead as _, BufReader};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// moto's server on a port of its own, in an environment made once for all tests.
@@ -153,6 +156,56 @@ fn pieces_mounts_cancellations_and_a_restart_leave_in_the_bucket_what_they_shoul
     let registry = moto.registry(registry.stop(), lease);
     assert!(registry.get(&format!("/v2/b/blobs/{digest}")).body == large);
     assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).code(), "BLOB_UNKNOWN");
+}
+
+/// A way to a server that is shut at first; connections then end at once.
+struct Gate {
+    endpoint: String,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn before(endpoint: &str) -> Self {
+        let server = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let is_open = Arc::new(AtomicBool::new(false));
+        let open = Arc::clone(&is_open);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok).filter(|_| open.load(Ordering::SeqCst)) {
+                let there = TcpStream::connect(&server).unwrap();
+                for (mut from, mut to) in
+                    [(client.try_clone().unwrap(), there.try_clone().unwrap()), (there, client)]
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+            }
+        });
+        Self { endpoint, is_open }
+    }
+}
+
+#[test]
+fn what_a_crash_left_goes_also_if_the_bucket_is_away_while_the_registry_starts() {
+    let mut moto = Moto::start();
+    for left in ["uploads/stray".to_owned(), format!("blobs/sha256/{}", Digest::of(b"stray").hex())] {
+        let object = format!("{}/images/some/where/{left}", moto.endpoint);
+        crate::support::run("curl", &["-sf", "-X", "PUT", "-d", "stray", &object]);
+    }
+    assert_eq!(moto.objects(), 2);
+    let gate = Gate::before(&moto.endpoint);
+    let direct = std::mem::replace(&mut moto.endpoint, gate.endpoint);
+    let registry = moto.registry(tempfile::tempdir().unwrap(), Duration::from_secs(60));
+    moto.endpoint = direct;
+    // By then the registry has looked for what a crash left.
+    for _ in 0..2 {
+        assert_eq!(registry.send("POST", "/v2/a/blobs/uploads/", &[], "").status, 503);
+    }
+    gate.is_open.store(true, Ordering::SeqCst);
+    registry.until(|| moto.objects() == 0);
 }
 
 #[test]
