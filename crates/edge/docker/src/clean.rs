@@ -58,6 +58,19 @@ pub(crate) fn decoded(path: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
+/// A part of a query, as Go's `url.QueryEscape` writes it.
+pub(crate) fn escaped(part: &str) -> String {
+    let mut text = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        match byte {
+            b' ' => text.push('+'),
+            byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => text.push(char::from(byte)),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
 fn encoded(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
     for byte in path {

@@ -106,7 +106,7 @@ impl Log {
         let mut attributes: Map<String, Value> =
             labels.map(|(key, value)| (key.clone(), json!(value))).collect();
         attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
-        let image = container.spec.image.as_written();
+        let image = container.spec.image_as_written();
         attributes.insert("image".into(), json!(image));
         attributes.insert("name".into(), json!(container.spec.name));
         let mut line = line("container", action, container.id.as_str(), attributes, Timestamp::now());

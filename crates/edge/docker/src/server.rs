@@ -14,7 +14,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use hako_error::{Error, Kind, Result};
-use http::{HeaderValue, Request, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -153,9 +153,20 @@ fn host_fault(request: &Request<Body>) -> Option<&'static str> {
 }
 
 async fn routed(router: Router, request: Request<Body>) -> Response {
+    match *request.method() {
+        Method::OPTIONS => return StatusCode::OK.into_response(),
+        Method::HEAD if !has_head(request.uri().path()) => return no_page(),
+        _ => {}
+    }
     match router.oneshot(request).await {
         Ok(response) => in_json(response).await,
     }
+}
+
+/// Docker has no HEAD of what else is read.
+fn has_head(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    path == "/_ping" || (path.starts_with("/containers/") && path.ends_with("/archive"))
 }
 
 /// Refusals of the router itself are plain text; every client reads JSON.

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header;
+use http::{Method, header};
 use serde_json::{Value, json};
 
 /// The routes of this module.
@@ -43,7 +43,7 @@ pub(crate) fn architecture() -> &'static str {
     }
 }
 
-pub(crate) async fn ping() -> Response {
+pub(crate) async fn ping(method: Method) -> Response {
     let headers = [
         // BuildKit's protocol; who asks for version 1 gets the classic builder's stream.
         ("Builder-Version", "2"),
@@ -51,7 +51,9 @@ pub(crate) async fn ping() -> Response {
         ("Cache-Control", "no-cache, no-store, must-revalidate"),
         ("Pragma", "no-cache"),
     ];
-    let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "OK").into_response();
+    // Of a HEAD, Docker says that it has no body, not how long that of a GET is.
+    let body = if method == Method::HEAD { "" } else { "OK" };
+    let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response();
     for (name, value) in headers {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);

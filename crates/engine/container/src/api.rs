@@ -58,7 +58,8 @@ pub trait ContainerEngine: Send + Sync + 'static {
     /// Waits until the condition holds.
     async fn wait(&self, id: &ContainerId, condition: WaitCondition) -> Result<Exit>;
 
-    /// Removes a container; its logs go with it. `FailedPrecondition` when it runs and is not to be killed.
+    /// Removes a container; its logs go with it. `FailedPrecondition` when it runs and is not to be killed, and for a
+    /// standalone container that somebody else removes meanwhile.
     async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()>;
 
     /// The container as it is now.

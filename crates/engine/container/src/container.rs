@@ -197,6 +197,6 @@ impl Core {
         let subject = Subject::Container { id: container.id.clone(), sandbox: container.sandbox.id.clone() };
         let record = &container.record;
         let name = container.status.read().name.clone();
-        self.events.emit(subject, action, &name, &record.spec.image.as_written(), &record.resolved.labels);
+        self.events.emit(subject, action, &name, &record.spec.image_as_written(), &record.resolved.labels);
     }
 }

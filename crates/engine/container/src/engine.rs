@@ -128,8 +128,13 @@ impl ContainerEngine for Engine {
     async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()> {
         let (core, container) = (Arc::clone(&self.core), self.core.container(id)?);
         // As of a restart: half a removal would be left for the next open.
+        let is_standalone = container.standalone();
         let removing = tokio::spawn(async move { core.remove_container(&container, removal).await });
-        removing.await.map_err(|source| crate::error::EngineError::Task { source })?
+        let removed = removing.await.map_err(|source| crate::error::EngineError::Task { source })??;
+        match removed || !is_standalone {
+            true => Ok(()),
+            false => Err(crate::error::EngineError::Removing { id: id.to_string() }.into()),
+        }
     }
 
     async fn container(&self, id: &ContainerId) -> Result<Container> {

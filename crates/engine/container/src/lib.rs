@@ -57,6 +57,7 @@ pub use create::snapshot_key;
 pub use engine::{Engine, parse_signal};
 pub use features::Feature;
 pub use hako_network::{NetworkRequest, NetworkSpec};
+pub use hako_runtime::spec::{MASKED_PATHS, READ_ONLY_PATHS};
 pub use hako_runtime::{IdMap, IdRange, SyslogFormat};
 pub use output::{check_tag, log_attributes};
 pub use remap::remap;

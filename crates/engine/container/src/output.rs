@@ -82,7 +82,7 @@ impl Names {
             id: id.to_string(),
             name,
             image_id: resolved.image_id.trim_start_matches("sha256:").to_owned(),
-            image: spec.image.as_written(),
+            image: spec.image_as_written(),
             command: resolved.argv.join(" "),
         }
     }

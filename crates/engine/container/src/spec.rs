@@ -353,6 +353,17 @@ impl Default for ContainerSpec {
     }
 }
 
+/// The annotation under which a caller keeps the image's name as it was written.
+pub const IMAGE_AS_WRITTEN: &str = "docker.image";
+
+impl ContainerSpec {
+    /// The image as whoever asked for the container wrote it.
+    #[must_use]
+    pub fn image_as_written(&self) -> String {
+        self.annotations.get(IMAGE_AS_WRITTEN).cloned().unwrap_or_else(|| self.image.as_written())
+    }
+}
+
 fn default_image() -> ImageRef {
     #[expect(clippy::unwrap_used, reason = "a constant that parses")]
     "scratch".parse().unwrap()
@@ -369,7 +380,7 @@ pub enum ImageSource {
 }
 
 impl ImageSource {
-    /// As the caller wrote it.
+    /// With the tag that a name without one means.
     #[must_use]
     pub fn as_written(&self) -> String {
         match self {

@@ -179,11 +179,12 @@ impl Core {
 
     /// Removes a container. Who asked is answered once its name, its addresses, its ports and its image are free, the volumes
     /// that go with it are gone and hooks of its devices have run; the rest is given back behind that, or by the next open.
+    /// `false` when somebody else removes it.
     pub(crate) async fn remove_container(
         self: &Arc<Self>,
         container: &Arc<ContainerObject>,
         removal: Removal,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if !container.state().is_running() {
             return self.remove_resting(container, removal.volumes).await;
         }
@@ -193,7 +194,7 @@ impl Core {
         let leaving = Leaving::new(container);
         let removed = match self.kill_and_wait(container).await {
             Ok(()) => self.remove_resting(container, removal.volumes).await,
-            failed => failed,
+            Err(error) => Err(error),
         };
         drop(leaving);
         if removed.is_err() {
@@ -202,15 +203,19 @@ impl Core {
         removed
     }
 
-    async fn remove_resting(self: &Arc<Self>, container: &Arc<ContainerObject>, volumes: bool) -> Result<()> {
+    async fn remove_resting(
+        self: &Arc<Self>,
+        container: &Arc<ContainerObject>,
+        volumes: bool,
+    ) -> Result<bool> {
         let op = container.op.lock().await;
-        let Some(shim) = self.forget_container(container, volumes).await? else { return Ok(()) };
+        let Some(shim) = self.forget_container(container, volumes).await? else { return Ok(false) };
         drop(op);
         if !waits(container, volumes) {
             self.free_for_others(container).await;
             hako_sys::failpoint!("container.remove.freed");
         }
-        self.give_back(container, shim, volumes).await
+        self.give_back(container, shim, volumes).await.map(|()| true)
     }
 
     /// Its removal failed after its end: it is a container at rest like any.

@@ -25,7 +25,8 @@ pub const DEFAULT_CAPABILITIES: [Capability; 14] = [
     Capability::SysChroot,
 ];
 
-const MASKED: [&str; 11] = [
+/// Paths that a container sees nothing of, unless it is asked for otherwise.
+pub const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -36,10 +37,14 @@ const MASKED: [&str; 11] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    // What power is drawn tells what is reckoned with (CVE-2020-8694).
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// Paths that a container may not write.
+pub const READ_ONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A spec with Docker's defaults: 14 capabilities, the default seccomp profile, masked and read-only paths, the
 /// usual mounts, all namespaces new. The caller sets args, env, cwd and user, and adds mounts and limits.
@@ -148,8 +153,8 @@ fn linux() -> Linux {
     linux
         .set_namespaces(Some(namespaces.collect()))
         .set_resources(Some(resources))
-        .set_masked_paths(Some(MASKED.map(str::to_owned).to_vec()))
-        .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
+        .set_masked_paths(Some(MASKED_PATHS.map(str::to_owned).to_vec()))
+        .set_readonly_paths(Some(READ_ONLY_PATHS.map(str::to_owned).to_vec()))
         .set_seccomp(Some(default_profile(0)));
     linux
 }

@@ -92,12 +92,20 @@ impl Wanted {
             && filters.any("ancestor", |wanted| is_of_image(container, wanted))
             && filters.any("network", |wanted| is_on(sandbox, wanted))
             && filters.any("volume", |wanted| has_volume(container, wanted))
-            && (self.publish.is_empty() || self.publish.iter().any(|ports| ports.is_published(sandbox)))
-            && (self.expose.is_empty() || self.expose.iter().any(|ports| ports.is_exposed(container)))
+            && self.has_ports(container, sandbox)
             && filters.any("health", |wanted| health.as_str() == wanted)
             && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
             && filters.any("isolation", |wanted| wanted == "default")
             && filters.labels(&container.resolved.labels)
+    }
+
+    /// As Docker has it, one of both filters is enough, and who does not run has no ports.
+    fn has_ports(&self, container: &Container, sandbox: Option<&Sandbox>) -> bool {
+        let is_any = self.publish.is_empty() && self.expose.is_empty();
+        is_any
+            || self.publish.iter().any(|ports| ports.is_published(sandbox))
+            || (container.state.is_running()
+                && self.expose.iter().any(|ports| ports.is_exposed(container, sandbox)))
     }
 }
 
@@ -118,7 +126,7 @@ async fn made(state: &DockerState, filters: &Filters, name: &str) -> Result<Opti
 fn is_of_image(container: &Container, wanted: &str) -> bool {
     let name = container.spec.image.as_written();
     let id = container.resolved.image_id.trim_start_matches("sha256:");
-    super::image(container) == wanted
+    container.spec.image_as_written() == wanted
         || name == wanted
         || name == format!("{wanted}:latest")
         || id.starts_with(wanted.trim_start_matches("sha256:"))
@@ -161,16 +169,21 @@ impl Ports {
         (self.first..=self.last).contains(&port) && protocol == self.protocol
     }
 
+    /// Whether one of the host's ports is among them.
     fn is_published(&self, sandbox: Option<&Sandbox>) -> bool {
-        let ports = sandbox.map(|sandbox| sandbox.spec.ports.as_slice()).unwrap_or_default();
-        ports.iter().any(|mapping| self.has(mapping.container_port, mapping.protocol.as_str()))
+        let ports = sandbox.map(|sandbox| sandbox.ports.as_slice()).unwrap_or_default();
+        ports.iter().any(|port| self.has(port.host_port, port.protocol.as_str()))
     }
 
-    fn is_exposed(&self, container: &Container) -> bool {
-        container.resolved.exposed_ports.iter().any(|port| {
-            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-            number.parse().is_ok_and(|number| self.has(number, protocol))
-        })
+    /// Whether one of the container's ports is among them.
+    fn is_exposed(&self, container: &Container, sandbox: Option<&Sandbox>) -> bool {
+        let ports = sandbox.map(|sandbox| sandbox.ports.as_slice()).unwrap_or_default();
+        let is_granted = ports.iter().any(|port| self.has(port.container_port, port.protocol.as_str()));
+        is_granted
+            || container.resolved.exposed_ports.iter().any(|port| {
+                let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+                number.parse().is_ok_and(|number| self.has(number, protocol))
+            })
     }
 }
 

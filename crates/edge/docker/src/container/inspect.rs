@@ -8,7 +8,8 @@ use crate::{DockerState, human, network};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use hako_container::{Container, ContainerEngine, ContainerState, MountSource, RestartPolicy, Sandbox};
+use hako_container::{Container, ContainerEngine, ContainerState, RestartPolicy, Sandbox};
+use hako_container::{MASKED_PATHS, READ_ONLY_PATHS};
 use hako_names::ContainerId;
 use serde_json::{Map, Value, json};
 
@@ -39,9 +40,9 @@ pub(crate) async fn inspect(
         "Driver": "overlay", "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": crate::exec::running(&state, &id),
         "HostConfig": host_config(&container, &request, sandbox.as_ref()),
         "GraphDriver": { "Name": "overlay", "Data": {} },
-        "Mounts": mounts(&state, &container),
+        "Mounts": super::mounted::mounts(&state, &container, || request.clone()),
         "Config": config(&container, &request),
-        "NetworkSettings": network_settings(sandbox.as_ref()),
+        "NetworkSettings": network_settings(&container, sandbox.as_ref()),
     });
     if params.flag("size") {
         let (written, whole) = super::sizes(&state, &id, &container.resolved.image_id).await?;
@@ -59,7 +60,7 @@ pub(super) async fn host(state: &DockerState, id: &ContainerId) -> Result<Value,
 }
 
 /// The request that made it.
-fn request(container: &Container) -> Value {
+pub(super) fn request(container: &Container) -> Value {
     let text = container.spec.annotations.get(REQUEST);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
@@ -97,7 +98,7 @@ fn config(container: &Container, request: &Value) -> Value {
     let exposed: Map<String, Value> =
         resolved.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
     let overlay = [
-        ("Image", json!(super::image(container))),
+        ("Image", json!(container.spec.image_as_written())),
         ("Entrypoint", words(&resolved.entrypoint)),
         ("Cmd", words(&resolved.cmd)),
         ("Env", json!(resolved.env)),
@@ -144,6 +145,15 @@ fn host_config(container: &Container, request: &Value, sandbox: Option<&Sandbox>
     if host["ShmSize"] == 0 {
         host.insert("ShmSize".into(), json!(64 << 20));
     }
+    // What was asked for is that nothing be changed.
+    if host["MemorySwappiness"] == -1 {
+        host.insert("MemorySwappiness".into(), Value::Null);
+    }
+    for (name, usual) in [("MaskedPaths", &MASKED_PATHS[..]), ("ReadonlyPaths", &READ_ONLY_PATHS)] {
+        if host.get(name).is_none_or(Value::is_null) {
+            host.insert(name.into(), if container.spec.privileged { Value::Null } else { json!(usual) });
+        }
+    }
     for (name, usual) in [("IpcMode", "private"), ("CgroupnsMode", "private"), ("Runtime", "hako")] {
         if host[name] == "" {
             host.insert(name.into(), json!(usual));
@@ -189,45 +199,26 @@ fn defaults() -> [Value; 2] {
     [resources, rest]
 }
 
-pub(crate) fn mounts(state: &DockerState, container: &Container) -> Vec<Value> {
-    let show = |mount: &hako_container::Mount| {
-        let (kind, name, source, propagation) = match &mount.source {
-            MountSource::Bind { path, propagation, .. } => {
-                let propagation = match propagation {
-                    hako_container::Propagation::Private => "rprivate",
-                    hako_container::Propagation::Slave => "rslave",
-                    hako_container::Propagation::Shared => "rshared",
-                };
-                ("bind", "", path.display().to_string(), propagation)
-            }
-            MountSource::Tmpfs { .. } => ("tmpfs", "", String::new(), ""),
-            MountSource::Image { name } => ("image", name.as_str(), name.clone(), ""),
-            MountSource::Volume { name, .. } => {
-                ("volume", name.as_str(), state.engine.volume_path(name).display().to_string(), "")
-            }
-        };
-        let mut shown = json!({
-            "Type": kind, "Source": source, "Destination": mount.target, "Mode": if mount.read_only { "ro" } else { "" },
-            "RW": !mount.read_only, "Propagation": propagation,
-        });
-        if kind == "volume" {
-            shown["Name"] = json!(name);
-            shown["Driver"] = json!("local");
-        }
-        shown
-    };
-    container.spec.mounts.iter().map(show).collect()
+/// Whether it has addresses of its own that somebody could reach its ports by.
+fn has_ports(container: &Container, sandbox: Option<&Sandbox>) -> bool {
+    container.state.is_running() && sandbox.is_some_and(|sandbox| !sandbox.places.is_empty())
 }
 
-fn network_settings(sandbox: Option<&Sandbox>) -> Value {
-    let mut ports: Map<String, Value> = Map::new();
+fn network_settings(container: &Container, sandbox: Option<&Sandbox>) -> Value {
+    // What is exposed and not published leads nowhere.
+    let exposed = container.resolved.exposed_ports.iter();
+    let mut ports: Map<String, Value> = match has_ports(container, sandbox) {
+        true => exposed.map(|port| (port.clone(), Value::Null)).collect(),
+        false => Map::new(),
+    };
     for port in sandbox.iter().flat_map(|sandbox| &sandbox.ports) {
         let key = format!("{}/{}", port.container_port, port.protocol.as_str());
         // Of a routed network no port of the host is taken.
         let host_port = if port.host_port == 0 { String::new() } else { port.host_port.to_string() };
         let binding = json!({ "HostIp": port.host_ip, "HostPort": host_port });
-        if let Value::Array(bindings) = ports.entry(key).or_insert_with(|| json!([])) {
-            bindings.push(binding);
+        match ports.entry(key).or_insert(Value::Null) {
+            Value::Array(bindings) => bindings.push(binding),
+            none => *none = json!([binding]),
         }
     }
     let networks = sandbox.map_or_else(|| json!({}), network::settings);

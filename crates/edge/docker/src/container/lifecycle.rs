@@ -257,7 +257,12 @@ pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> A
             continue;
         }
         let bytes = super::written(&state, &container.id).await;
-        state.engine.remove(&container.id, Removal::default()).await?;
+        match state.engine.remove(&container.id, Removal::default()).await {
+            Ok(()) => {}
+            // Somebody has started or removed it meanwhile.
+            Err(error) if error.is_not_found() || error.kind() == Kind::FailedPrecondition => continue,
+            Err(error) => return Err(error.into()),
+        }
         freed += bytes;
         deleted.push(container.id);
     }

@@ -128,7 +128,7 @@ fn summary<'a>(
     Summary {
         id: container.id.as_str(),
         names: [format!("/{}", container.spec.name)],
-        image: super::image(container),
+        image: container.spec.image_as_written(),
         image_id: &container.resolved.image_id,
         command: command(&container.resolved.argv),
         created: container.created_at.as_second(),
@@ -138,7 +138,7 @@ fn summary<'a>(
         status: human::status(container, now) + suffix,
         host_config: HostConfig { network_mode: sandbox.map_or_else(|| "bridge".to_owned(), network::mode) },
         network_settings: NetworkSettings { networks: sandbox.map_or_else(|| json!({}), network::settings) },
-        mounts: super::inspect::mounts(state, container),
+        mounts: super::mounted::mounts(state, container, || super::inspect::request(container)),
         sizes: None,
     }
 }

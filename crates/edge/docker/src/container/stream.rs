@@ -2,6 +2,7 @@
 
 use crate::DockerState;
 use crate::api::ApiVersion;
+use crate::clean::escaped;
 use crate::client::{self, Hijack};
 use crate::detach::Keys;
 use crate::error::{Answer, Failure, invalid};
@@ -175,10 +176,11 @@ fn is_gone(error: &Error) -> bool {
     error.kind() == Kind::NotFound
 }
 
-/// What the log's options ask to be told with each line: `key=value,…`.
+/// What the log's options ask to be told with each line: `key=value,…`, as in a query.
 fn details(container: &Container) -> Result<String, Error> {
     let attributes = hako_container::log_attributes(container)?;
-    let pairs: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> =
+        attributes.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value))).collect();
     Ok(pairs.join(","))
 }
 

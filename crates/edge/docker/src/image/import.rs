@@ -59,9 +59,17 @@ fn import_config(params: &Params, source: &str) -> Result<ImageConfiguration, Fa
     let comment = params.get("message").filter(|text| !text.is_empty()).unwrap_or(&imported);
     let platform = platform::wanted(params)?;
     let architecture = platform.as_ref().map_or(system::architecture(), |platform| &platform.architecture);
-    let whole = json!({
+    let mut whole = json!({
         "created": now, "architecture": architecture, "os": "linux", "config": config,
         "rootfs": { "type": "layers", "diff_ids": [] }, "history": [{ "created": now, "comment": comment }],
     });
+    if let Some(platform) = &platform {
+        if platform.os != "linux" {
+            return Err(invalid(format!("operating system is not supported: {:?}", platform.os)));
+        }
+        if let Some(variant) = &platform.variant {
+            whole["variant"] = json!(variant);
+        }
+    }
     serde_json::from_value(whole).map_err(|error| invalid(format!("changes: {error}")))
 }

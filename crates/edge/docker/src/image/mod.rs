@@ -8,7 +8,7 @@ mod files;
 mod history;
 mod import;
 mod list;
-mod platform;
+pub(crate) mod platform;
 mod progress;
 mod prune;
 mod pull;

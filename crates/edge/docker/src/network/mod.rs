@@ -9,7 +9,7 @@ pub(crate) use connect::{EndpointSettings, endpoint_spec, link};
 pub(crate) use inspect::settings;
 
 use crate::DockerState;
-use crate::error::{Answer, Failure, blocking};
+use crate::error::{Answer, Failure, blocking, invalid};
 use crate::params::{Filters, Params, Patterns};
 use axum::Json;
 use axum::Router;
@@ -158,6 +158,11 @@ async fn used(state: &DockerState) -> Result<HashSet<String>, Failure> {
 async fn list(State(state): State<DockerState>, params: Params) -> Answer {
     let filters = params.filters()?;
     filters.only(&["name", "id", "driver", "scope", "type", "label", "dangling"])?;
+    if let Some(kind) =
+        filters.get("type").iter().find(|kind| !["builtin", "custom"].contains(&kind.as_str()))
+    {
+        return Err(invalid(format!("invalid filter: 'type'='{kind}'")));
+    }
     let wanted = Wanted {
         names: filters.patterns("name")?,
         ids: filters.patterns("id")?,

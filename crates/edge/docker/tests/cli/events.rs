@@ -178,6 +178,33 @@ fn every_action_of_a_session_is_told_in_its_order() {
 }
 
 #[test]
+fn events_and_logs_name_an_image_as_it_was_typed() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let id = docker.ok(&["images", "-q", "--no-trunc"]).trim().to_owned();
+        for (number, typed) in
+            ["busybox", "busybox:latest", "docker.io/library/busybox", &id].iter().enumerate()
+        {
+            let name = format!("box{number}");
+            let log = ["--log-opt", "tag={{.ImageName}}"];
+            docker.ok(&[&["run", "--name", &name], &log[..], &[typed, "echo", "said"]].concat());
+            let container = format!("container={name}");
+            docker.until_told(&[&container], &["container create", "container start", "container die"]);
+            let told = docker.told("{{.From}} {{.Actor.Attributes.image}}", &["type=container", &container]);
+            assert!(told.iter().all(|line| *line == format!("{typed} {typed}")), "{typed}: {told:?}");
+            assert_eq!(
+                docker.ok(&["logs", "--details", &name]),
+                format!("tag={} said\n", typed.replace(':', "%3A").replace('/', "%2F"))
+            );
+        }
+        let starts =
+            |image: &str| docker.told("{{.From}}", &["event=start", &format!("image={image}")]).len();
+        // Of a name with a tag, it alone is meant.
+        assert_eq!((starts("busybox"), starts("busybox:latest")), (2, 1));
+    });
+}
+
+#[test]
 fn clients_that_ask_for_no_upgrade_get_a_raw_connection() {
     with_daemon(|docker| {
         docker.import_busybox();

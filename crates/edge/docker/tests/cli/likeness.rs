@@ -135,6 +135,74 @@ fn an_image_of_a_container_has_the_variables_that_were_given_and_no_others() {
 }
 
 #[test]
+fn an_inspect_shows_mounts_ports_and_paths_as_docker_does() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let of_host = docker.dir.display().to_string();
+        let (bind, labelled) = (format!("{of_host}:/bind"), format!("{of_host}:/labelled:z,ro"));
+        let mounts = [
+            "--tmpfs",
+            "/memory",
+            "--mount",
+            "type=tmpfs,dst=/typed",
+            "--mount",
+            "type=volume,src=vol,dst=/v,readonly",
+        ];
+        let binds = [
+            "-v",
+            &bind,
+            "-v",
+            &labelled,
+            "-v",
+            "named:/named",
+            "-v",
+            "empty:/empty:nocopy",
+            "-v",
+            "/anonymous",
+        ];
+        let ports = ["--expose", "90", "-p", "127.0.0.1::80"];
+        let run =
+            [&["run", "-d", "--name", "box"], &mounts[..], &binds, &ports, &["busybox", "sleep", "1000"]];
+        docker.ok(&run.concat());
+        let inspected = |format: &str| docker.ok(&["inspect", "-f", format, "box"]);
+        let shown = inspected("{{range .Mounts}}{{.Destination}} {{.Type}} {{.Mode}} {{.RW}}\n{{end}}");
+        let mut shown: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+        shown.sort_unstable();
+        let expected = [
+            "/anonymous volume  true",
+            "/bind bind  true",
+            "/empty volume nocopy true",
+            "/labelled bind z,ro false",
+            "/named volume z true",
+            "/typed tmpfs  true",
+            "/v volume z false",
+        ];
+        assert_eq!(shown, expected);
+        let ports = inspected("{{json .NetworkSettings.Ports}}");
+        assert!(
+            ports.contains(r#""90/tcp":null"#) && ports.contains(r#""80/tcp":[{"HostIp":"127.0.0.1""#),
+            "{ports}"
+        );
+        let host = inspected(
+            "{{json .HostConfig.MemorySwappiness}} {{.HostConfig.MaskedPaths}} {{.HostConfig.ReadonlyPaths}}",
+        );
+        assert!(
+            host.starts_with("null [")
+                && host.contains("/proc/kcore")
+                && host.contains("/proc/sysrq-trigger"),
+            "{host}"
+        );
+        docker.ok(&["stop", "-t", "0", "box"]);
+        assert_eq!(inspected("{{json .NetworkSettings.Ports}}"), "{}\n");
+        docker.ok(&["rm", "-v", "box"]);
+        docker.ok(&["create", "--name", "box", "--privileged", "busybox"]);
+        assert_eq!(inspected("{{json .HostConfig.MaskedPaths}}"), "null\n");
+        docker.ok(&["rm", "box"]);
+        docker.ok(&["volume", "rm", "named", "empty", "vol"]);
+    });
+}
+
+#[test]
 fn the_files_of_the_network_are_seen_whatever_is_mounted_above_them() {
     with_daemon(|docker| {
         docker.import_busybox();

@@ -15,7 +15,7 @@ fn the_file_at_log_path_is_docker_s_json() {
         docker.with_each_cli(|docker| {
             let options =
                 ["--log-opt", "labels=team", "--log-opt", "env-regex=^COL", "--log-opt", "tag={{.Name}}"];
-            let made = ["run", "--name", "web", "--label", "team=red", "-e", "COLOUR=blue"];
+            let made = ["run", "--name", "web", "--label", "team=red", "-e", "COLOUR=light blue,1=2"];
             let script = ["busybox", "sh", "-c", "echo out; echo err >&2; printf end"];
             docker.ok(&[&made[..], &options, &script].concat());
             let path = path_of(docker, "web");
@@ -31,12 +31,12 @@ fn the_file_at_log_path_is_docker_s_json() {
                 .collect();
             said.sort_unstable();
             assert_eq!(said, [("stderr", "err\n"), ("stdout", "end"), ("stdout", "out\n")]);
-            let attrs = serde_json::json!({ "team": "red", "COLOUR": "blue", "tag": "web" });
+            let attrs = serde_json::json!({ "team": "red", "COLOUR": "light blue,1=2", "tag": "web" });
             assert!(lines.iter().all(|line| line["attrs"] == attrs), "{lines:?}");
             assert!(lines[0]["time"].as_str().unwrap().ends_with('Z'));
             assert_eq!(docker.ok(&["logs", "--tail", "1", "web"]), "end");
             let details = docker.ok(&["logs", "--details", "--tail", "1", "web"]);
-            assert_eq!(details, "COLOUR=blue,tag=web,team=red end");
+            assert_eq!(details, "COLOUR=light+blue%2C1%3D2,tag=web,team=red end");
             docker.ok(&["rm", "web"]);
         });
     });

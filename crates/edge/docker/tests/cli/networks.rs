@@ -261,6 +261,8 @@ fn networks_are_filtered_by_patterns_of_names_and_ids() {
             );
             let (code, _, err) = docker.run(&["network", "ls", "--filter", "name=["]);
             assert!(docker.is_peer() || (code == 1 && err.contains("invalid filter 'name=['")), "{err}");
+            let (code, _, err) = docker.run(&["network", "ls", "--filter", "type=other"]);
+            assert!(code == 1 && err.contains("'type'='other'"), "{err}");
             docker.ok(&["network", "rm", "app", "app-db", "my-app"]);
         });
     });

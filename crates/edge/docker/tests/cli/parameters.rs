@@ -26,6 +26,9 @@ fn an_image_of_another_platform_is_not_the_one_that_is_meant() {
         assert!(load.starts_with("HTTP/1.0 501") && load.contains("platform"), "{load}");
         let push = docker.ask("POST", &format!("/images/busybox/push?tag=latest&platform={ELSEWHERE}"), "");
         assert!(push.contains("platform") && push.contains("s390x"), "{push}");
+        let half =
+            docker.ask("POST", "/images/busybox/push?tag=latest&platform=%7B%22os%22%3A%22linux%22%7D", "");
+        assert!(half.starts_with("HTTP/1.0 400") && half.contains("OS and Architecture"), "{half}");
         let remove = docker.ask("DELETE", &format!("/images/busybox?platforms=%5B{HERE}%5D"), "");
         assert!(remove.starts_with("HTTP/1.0 501") && remove.contains("platforms"), "{remove}");
         assert_eq!(docker.ok(&["images", "-q"]).lines().count(), 1);
@@ -45,6 +48,17 @@ fn an_import_has_a_message_and_a_platform() {
             assert_eq!(shown, "arm64 by hand\n");
             docker.ok(&["rmi", "other:v1"]);
         });
+        docker.ok(&["import", "--platform", "linux/arm/v7", file.to_str().unwrap(), "other:v1"]);
+        assert!(docker.ask("GET", "/images/other:v1/json", "").contains(r#""Variant":"v7""#));
+        let create = |platform: &str| {
+            let path = format!("/containers/create?name=one&platform={platform}");
+            docker.ask("POST", &path, r#"{"Image":"other:v1","Cmd":["x"]}"#)
+        };
+        assert!(create("linux/arm/v6").starts_with("HTTP/1.0 404"));
+        assert!(create("arm").starts_with("HTTP/1.0 201"));
+        let windows = docker.ask("POST", "/images/create?fromSrc=-&repo=x&platform=windows/amd64", "");
+        let words = "operating system is not supported";
+        assert!(windows.starts_with("HTTP/1.0 400") && windows.contains(words), "{windows}");
     });
 }
 

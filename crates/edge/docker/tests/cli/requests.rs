@@ -149,6 +149,12 @@ fn what_contradicts_itself_is_refused_before_it_is_made() {
                 r#"{"Image":"busybox","HostConfig":{"RestartPolicy":{"Name":"always","MaximumRetryCount":4}}}"#,
                 "aximum retry count",
             ),
+            (
+                "POST",
+                "/containers/create",
+                r#"{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"volume","Target":"/x","ReadOnly":true}]}}"#,
+                "must not set ReadOnly mode when using anonymous volumes",
+            ),
             ("POST", "/v1.24/containers/one/start", r#"{"Binds":["/:/x"]}"#, "non-empty request body"),
         ] {
             let answer = docker.ask(method, path, body);

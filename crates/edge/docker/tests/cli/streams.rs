@@ -188,6 +188,29 @@ fn headers_and_refusals_are_docker_s() {
 }
 
 #[test]
+fn a_head_is_of_what_docker_has_one_of_and_options_are_of_everything() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "box", "busybox"]);
+        let status = |method: &str, path: &str| {
+            let answer = docker.ask(method, path, "");
+            answer.split(' ').nth(1).unwrap().to_owned()
+        };
+        for path in ["/_ping", "/v1.41/_ping", "/containers/box/archive?path=/bin"] {
+            assert_eq!(status("HEAD", path), "200", "{path}");
+        }
+        for path in ["/containers/json", "/images/json", "/info", "/v1.41/containers/box/json", "/nothing"] {
+            assert_eq!(status("HEAD", path), "404", "{path}");
+        }
+        for path in ["/containers/json", "/v1.41/_ping", "/nothing"] {
+            assert_eq!(status("OPTIONS", path), "200", "{path}");
+        }
+        let ping = docker.ask("HEAD", "/_ping", "").to_lowercase();
+        assert!(ping.contains("content-length: 0"), "{ping}");
+    });
+}
+
+#[test]
 fn a_request_with_too_many_headers_is_refused() {
     with_daemon(|docker| {
         let many: Vec<String> = (0..200).map(|number| format!("X-Header-{number}: x")).collect();
@@ -261,5 +284,15 @@ fn lists_are_filtered_by_pattern_order_and_port() {
         assert_eq!(names("expose=8002/tcp"), "other web-1 web-2");
         assert_eq!(names("expose=8002/udp"), "");
         assert_eq!(names("is-task=true"), "");
+        docker.ok(&["run", "-d", "--name", "open", "-p", "127.0.0.1::80", "busybox", "sleep", "1000"]);
+        let shown = docker.ok(&["port", "open", "80"]);
+        let port = shown.trim().rsplit(':').next().unwrap();
+        // Of published ports, that of the host is meant.
+        assert_eq!(names(&format!("publish={port}")), "open");
+        assert_eq!(names(&format!("publish={port}/udp")), "");
+        assert_eq!((names("publish=80").as_str(), names("expose=80").as_str()), ("", "open"));
+        docker.ok(&["rm", "-f", "other", "open"]);
+        docker.ok(&["stop", "-t", "0", "web-1"]);
+        assert_eq!(names("expose=8000"), "web-2", "who does not run has no ports");
     });
 }

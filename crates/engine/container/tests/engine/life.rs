@@ -122,6 +122,24 @@ fn a_name_is_taken_once_and_free_again_after_removal() {
 }
 
 #[test]
+fn of_two_who_remove_a_container_at_once_one_has_removed_it() {
+    on_host(|host| async move {
+        let engine = host.open().await;
+        for is_started in [false, true] {
+            let id = engine.create_standalone(no_network(), busybox("sleep 1000")).await.unwrap();
+            if is_started {
+                engine.start(&id).await.unwrap();
+            }
+            let (one, other) = tokio::join!(engine.remove(&id, KILL), engine.remove(&id, KILL));
+            assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
+            let refused = one.and(other).unwrap_err();
+            assert!(refused.is_not_found() || refused.kind() == Kind::FailedPrecondition, "{refused:?}");
+            assert!(engine.remove(&id, KILL).await.unwrap_err().is_not_found());
+        }
+    });
+}
+
+#[test]
 fn stop_asks_then_kills_and_a_stopped_container_starts_again_with_its_files() {
     on_host(|host| async move {
         let engine = host.open().await;

@@ -17,7 +17,9 @@ pub struct Platform {
 
 /// Why a text is no platform.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("platform {0:?} is not os/arch or os/arch/variant, such as linux/arm64/v8")]
+#[error(
+    "platform {0:?} is not os/arch or os/arch/variant, such as linux/arm64/v8, nor an OS or an architecture alone"
+)]
 pub struct ParsePlatformError(String);
 
 impl Classify for ParsePlatformError {
@@ -47,6 +49,16 @@ impl Platform {
         Self { os: os.to_ascii_lowercase(), architecture, variant }
     }
 
+    /// What one word means: an operating system on this architecture, or an architecture with this operating system.
+    fn of_word(word: &str) -> Option<Self> {
+        let host = Self::host();
+        if SYSTEMS.contains(&word.to_ascii_lowercase().as_str()) {
+            return Some(Self { os: word.to_ascii_lowercase(), ..host });
+        }
+        let alone = Self::new(&host.os, word, None);
+        ARCHITECTURES.contains(&alone.architecture.as_str()).then_some(alone)
+    }
+
     /// How well an image for `offered` serves here, more is better; `None` if it does not run. An ARM of a
     /// lower variant runs on a higher one, and so do amd64's levels.
     #[must_use]
@@ -67,6 +79,13 @@ impl Platform {
         }
     }
 }
+
+/// Operating systems and architectures that may stand alone, in GOOS's and GOARCH's names.
+const SYSTEMS: [&str; 7] = ["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris"];
+const ARCHITECTURES: [&str; 12] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips64le", "mips64", "ppc64", "ppc64le", "riscv64", "s390x",
+    "wasm",
+];
 
 /// The names that people use for an architecture, to the one that manifests use.
 fn normal(architecture: &str, variant: Option<&str>) -> (String, Option<String>) {
@@ -101,6 +120,7 @@ impl FromStr for Platform {
             return Err(ParsePlatformError(text.to_owned()));
         }
         match parts.as_slice() {
+            [one] => Self::of_word(one).ok_or_else(|| ParsePlatformError(text.to_owned())),
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(ParsePlatformError(text.to_owned())),
@@ -128,7 +148,10 @@ mod tests {
         assert_eq!(platform("linux/x86_64"), platform("linux/amd64"));
         assert_eq!(platform("linux/arm64/v8"), platform("linux/aarch64"));
         assert_eq!(platform("linux/arm/7").to_string(), "linux/arm/v7");
-        for text in ["linux", "", "a/b/c/d", "linux/", "li nux/amd64"] {
+        let host = Platform::host();
+        assert_eq!(platform("linux"), Platform { os: "linux".into(), ..host.clone() });
+        assert_eq!(platform("aarch64").to_string(), format!("{}/arm64", host.os));
+        for text in ["", "a/b/c/d", "linux/", "li nux/amd64", "toaster"] {
             assert!(text.parse::<Platform>().is_err(), "{text:?}");
         }
     }

@@ -16,22 +16,24 @@ mod share;
 pub(crate) use config::restart_policy;
 pub(crate) use fields::{refuse, refuse_changes};
 pub(crate) use limits::settle;
+pub(crate) use mounts::destination;
 pub(crate) use network::{everywhere, ports};
 pub(crate) use resources::{check_update, resources, shown};
 
+use super::REQUEST;
 use super::body::{JsonBody, check_object, typed};
 use super::health::{Check, HEALTH};
 use super::host::{CreateRequest, Words};
-use super::{IMAGE, REQUEST};
 use crate::DockerState;
 use crate::api::ApiVersion;
 use crate::error::{Answer, Failure, blocking, invalid, message};
+use crate::image::platform;
 use crate::params::Params;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use config::container_spec;
-use hako_container::{ContainerEngine, ImageSource, NetworkMode};
+use hako_container::{ContainerEngine, IMAGE_AS_WRITTEN, ImageSource, NetworkMode};
 use hako_error::{Error, Kind};
 use hako_image::Image;
 use hako_image::transfer::Platform;
@@ -62,7 +64,7 @@ pub(crate) async fn create(
         Err(failure) if failure.0.is_not_found() => return Ok(no_such_image(&request.image)),
         found => found?,
     };
-    check_platform(params.get("platform"), &image)?;
+    check_platform(&params, &image)?;
     let config = image.config.config().as_ref();
     let mut exposed = config.and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
     exposed.extend(request.exposed_ports.iter().flatten().map(|(port, _)| port.clone()));
@@ -93,7 +95,7 @@ pub(crate) async fn create(
     take_volumes(&state, &volumes_from, &mut spec.mounts).await?;
     spec.image = source;
     spec.name = params.get("name").unwrap_or_default().trim_start_matches('/').to_owned();
-    spec.annotations.insert(IMAGE.to_owned(), as_written);
+    spec.annotations.insert(IMAGE_AS_WRITTEN.to_owned(), as_written);
     if let Some(check) = check {
         spec.annotations.insert(HEALTH.to_owned(), json!(check).to_string());
     }
@@ -134,25 +136,15 @@ fn clear_entrypoint(request: &mut CreateRequest, cmd: Option<Vec<String>>) {
 }
 
 /// What `--platform` asks for is what the image is; another one of the same name is for `docker pull` to bring.
-fn check_platform(wanted: Option<&str>, image: &Image) -> Result<(), Failure> {
-    let Some(wanted) = wanted.filter(|text| !text.is_empty()) else { return Ok(()) };
-    let (os, architecture) = (image.config.os().to_string(), image.config.architecture().to_string());
-    let mut parts = wanted.split('/');
-    let fits_os = parts.next() == Some(os.as_str());
-    let fits_architecture = parts.next().is_none_or(|part| {
-        let part = match part {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        part == architecture
-    });
-    match fits_os && fits_architecture {
-        true => Ok(()),
-        false => Err(Failure::from(Error::new(
+fn check_platform(params: &Params, image: &Image) -> Result<(), Failure> {
+    let Some(wanted) = platform::wanted(params)? else { return Ok(()) };
+    let here = platform::of(image);
+    match wanted.rank(&here) {
+        Some(_) => Ok(()),
+        None => Err(Failure::from(Error::new(
             Kind::NotFound,
             format!(
-                "image {} is here for {os}/{architecture}, not for {wanted}: pull it with --platform {wanted}",
+                "image {} is here for {here}, not for {wanted}: pull it with --platform {wanted}",
                 image.display_name()
             ),
         ))),

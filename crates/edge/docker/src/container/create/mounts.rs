@@ -160,7 +160,7 @@ fn below(version: ApiVersion) -> Below {
 }
 
 /// Where a mount goes, without `.` and `..`; `None` for what is not absolute, or the root.
-fn destination(target: &str) -> Option<PathBuf> {
+pub(crate) fn destination(target: &str) -> Option<PathBuf> {
     let mut clean = PathBuf::from("/");
     for part in target.strip_prefix('/')?.split('/') {
         match part {
@@ -277,6 +277,10 @@ fn typed_mount(mount: &MountRequest, version: ApiVersion) -> Result<Mount, Failu
                 propagation,
                 create: options.create_mountpoint,
             }
+        }
+        "volume" if mount.source.is_empty() && mount.read_only => {
+            let text = "must not set ReadOnly mode when using anonymous volumes";
+            return Err(invalid(format!("invalid mount config for type \"volume\": {text}")));
         }
         "volume" => MountSource::Volume { name: mount.source.clone(), new: new_volume(mount) },
         "tmpfs" => {
