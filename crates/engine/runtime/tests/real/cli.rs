@@ -439,6 +439,48 @@ fn a_run_in_the_foreground_copies_its_terminal() {
     bundle.check_clean();
 }
 
+/// Gives a command a directory of the host as descriptor 3, as a caller does that leaks one.
+fn leak(command: &mut std::process::Command) {
+    let directory = fs::File::open("/").unwrap();
+    let leaked = rustix::io::fcntl_dupfd_cloexec(&directory, 100).unwrap();
+    // SAFETY: dup2 is async-signal-safe.
+    #[expect(unsafe_code, reason = "only a child can be given a descriptor by number")]
+    unsafe {
+        command.pre_exec(move || match libc::dup2(leaked.as_raw_fd(), 3) {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+}
+
+/// CVE-2024-21626: a directory of the host that the caller has open is no way out of the container: it does not get there unless it is
+/// asked for, and is no working directory even then.
+#[test]
+fn cve_2024_21626_a_directory_that_the_caller_has_open_is_no_way_out() {
+    let run = |spec, args: &[&str]| {
+        let bundle = Bundle::new(spec);
+        let mut command = bundle.command(HAKO, &[&["run"], args, &["ID"]].concat());
+        leak(&mut command);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    // The fourth is the one ls reads the directory with.
+    assert_eq!(run(shell("ls /proc/self/fd"), &[]).1, "0\n1\n2\n3\n");
+    assert_eq!(run(shell("ls /proc/self/fd"), &["--preserve-fds", "1"]).1, "0\n1\n2\n3\n4\n");
+    for args in [&[][..], &["--preserve-fds", "1"]] {
+        for number in 3..12 {
+            let mut spec = shell("ls .");
+            let cwd = format!("/proc/self/fd/{number}");
+            spec.process_mut().as_mut().unwrap().set_cwd(cwd.into());
+            let (is_run, said, errors) = run(spec, args);
+            assert!(!is_run && said.is_empty(), "{number}: {said}");
+            let is_kept = number == 3 && !args.is_empty();
+            assert!(!is_kept || errors.contains("outside of the container"), "{errors}");
+        }
+    }
+}
+
 #[test]
 fn descriptors_groups_and_capabilities_are_handed_on_when_asked_for() {
     let bundle = Bundle::new(shell("cat <&3; sleep 1000"));

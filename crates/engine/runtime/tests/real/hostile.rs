@@ -1,16 +1,20 @@
 //! Images and programs that try to get out.
 
 use std::fs;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::path::Path;
 
-use hako_runtime::ExecIo;
+use hako_runtime::{CreateContainer, ExecIo, Rootfs};
+use hako_sys::{open_in_root, open_or_create_in_root};
+use rustix::fs::OFlags;
 
 use crate::bed::{Bed, null_streams, process, shell, wait_exit};
 
-/// CVE-2021-30465, CVE-2025-31133: mount targets that are links lead to places in the image, never on the host.
+/// CVE-2021-30465: mount targets that are links lead to places in the image, never on the host. A root that is a directory is
+/// built among the host's mounts, an overlay where they never were.
 #[tokio::test]
-async fn cve_2021_30465_cve_2025_31133_links_in_the_image_do_not_lead_mounts_out_of_it() {
+async fn cve_2021_30465_links_in_the_image_do_not_lead_mounts_out_of_it() {
     let bed = Bed::new().await;
     let (outside, image) = (bed.path("outside"), bed.image());
     fs::create_dir(&outside).unwrap();
@@ -20,21 +24,77 @@ async fn cve_2021_30465_cve_2025_31133_links_in_the_image_do_not_lead_mounts_out
     fs::write(bed.path("secret"), "secret").unwrap();
     let source = bed.path("secret").display().to_string();
     let script = "cat /data/file /up/file /etc/resolv.conf; ls -d /run/nowhere";
-    let (code, output) = bed
-        .sh_with(script, |spec| {
-            for target in ["/data/file", "/up/file", "/etc/resolv.conf"] {
-                let mut mount = hako_oci::runtime::Mount::default();
-                mount
-                    .set_destination(target.into())
-                    .set_typ(Some("bind".to_owned()))
-                    .set_source(Some((&source).into()))
-                    .set_options(Some(vec!["bind".to_owned()]));
-                spec.mounts_mut().as_mut().unwrap().push(mount);
-            }
-        })
-        .await;
-    assert_eq!((code, output.as_str()), (0, "secretsecretsecret/run/nowhere\n"));
-    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    for rootfs in [bed.overlay("c"), Rootfs::Bind(image)] {
+        let mut spec = shell(script);
+        for target in ["/data/file", "/up/file", "/etc/resolv.conf"] {
+            let mut mount = hako_oci::runtime::Mount::default();
+            mount
+                .set_destination(target.into())
+                .set_typ(Some("bind".to_owned()))
+                .set_source(Some((&source).into()))
+                .set_options(Some(vec!["bind".to_owned()]));
+            spec.mounts_mut().as_mut().unwrap().push(mount);
+        }
+        let exit = bed.run(CreateContainer { rootfs, ..bed.container("c", spec) }).await;
+        assert_eq!((exit.code, bed.log("c").as_str()), (0, "secretsecretsecret/run/nowhere\n"));
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        bed.shim.delete("c", false).await.unwrap();
+        fs::remove_file(bed.path("c.log")).unwrap();
+    }
+    bed.finish().await;
+}
+
+/// CVE-2021-30465 and its kin: whatever an image's links say, a path is found, and made, below the root.
+#[test]
+fn cve_2021_30465_links_lead_nowhere_but_below_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outside, root) = (dir.path().join("outside"), dir.path().join("root"));
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "").unwrap();
+    fs::create_dir_all(root.join("dir")).unwrap();
+    symlink(&outside, root.join("absolute")).unwrap();
+    symlink("../../outside", root.join("dir/relative")).unwrap();
+    symlink("/", root.join("dir/root")).unwrap();
+    let fd = fs::File::open(&root).unwrap();
+    for path in ["/absolute/file", "/dir/relative/file", "/../outside/file"] {
+        assert!(open_in_root(fd.as_fd(), Path::new(path), OFlags::PATH).is_err(), "{path}");
+    }
+    let found = open_in_root(fd.as_fd(), Path::new("/dir/root/../.."), OFlags::PATH).unwrap();
+    assert_eq!(rustix::fs::fstat(found).unwrap().st_ino, root.metadata().unwrap().ino());
+    for path in ["/absolute/made", "/dir/relative/made/deep", "/../outside/again"] {
+        open_or_create_in_root(fd.as_fd(), Path::new(path), false).unwrap();
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something was made outside");
+    assert!(root.join("outside/made/deep").is_file() && root.join("outside/again").is_file());
+}
+
+/// CVE-2025-31133: files are masked with the null device, which whoever made the container's /dev may have replaced by a link
+/// to what was to be hidden.
+#[tokio::test]
+async fn cve_2025_31133_what_is_masked_is_not_masked_by_what_the_container_calls_the_null_device() {
+    let bed = Bed::new().await;
+    let dev = bed.path("dev");
+    fs::create_dir(&dev).unwrap();
+    symlink("/secret", dev.join("null")).unwrap();
+    fs::write(bed.image().join("secret"), "secret\n").unwrap();
+    fs::write(bed.image().join("masked"), "masked\n").unwrap();
+    for rootfs in [bed.overlay("c"), Rootfs::Bind(bed.image())] {
+        let mut spec = shell("readlink /dev/null; cat /masked; test -c /masked && echo hidden");
+        let mounts = spec.mounts_mut().as_mut().unwrap();
+        mounts.retain(|mount| !mount.destination().starts_with("/dev"));
+        let mut mount = hako_oci::runtime::Mount::default();
+        mount
+            .set_destination("/dev".into())
+            .set_typ(Some("bind".to_owned()))
+            .set_source(Some(dev.clone()))
+            .set_options(Some(vec!["bind".to_owned()]));
+        mounts.push(mount);
+        spec.linux_mut().as_mut().unwrap().set_masked_paths(Some(vec!["/masked".to_owned()]));
+        let exit = bed.run(CreateContainer { rootfs, ..bed.container("c", spec) }).await;
+        assert_eq!((exit.code, bed.log("c").as_str()), (0, "/secret\nhidden\n"));
+        bed.shim.delete("c", false).await.unwrap();
+        fs::remove_file(bed.path("c.log")).unwrap();
+    }
     bed.finish().await;
 }
 
@@ -107,7 +167,8 @@ async fn cve_2016_9962_a_process_that_enters_shows_nothing_to_those_inside() {
     bed.finish().await;
 }
 
-/// CVE-2025-52565: the terminal is bound onto /dev/console, which an image without a /dev of its own mount chooses.
+/// CVE-2025-52565: the terminal is bound onto /dev/console, which an image without a mount of its own at /dev chooses. It is
+/// bound where that leads in the image.
 #[tokio::test]
 async fn cve_2025_52565_a_console_that_is_a_link_leads_nowhere_on_the_host() {
     let bed = Bed::new().await;
@@ -115,15 +176,19 @@ async fn cve_2025_52565_a_console_that_is_a_link_leads_nowhere_on_the_host() {
     fs::write(&outside, "untouched").unwrap();
     fs::create_dir(image.join("dev")).unwrap();
     symlink(&outside, image.join("dev/console")).unwrap();
-    let mut spec = shell("echo > /dev/console; echo wrote");
-    spec.mounts_mut()
-        .as_mut()
-        .unwrap()
-        .retain(|mount| !matches!(mount.destination().to_str(), Some("/dev" | "/dev/shm" | "/dev/mqueue")));
-    let mut container = bed.container("c", spec);
-    container.stdio.tty = true;
-    let exit = bed.run(container).await;
-    assert_eq!(exit.code, 0, "{}", bed.log("c"));
+    for rootfs in [bed.overlay("c"), Rootfs::Bind(image)] {
+        let mut spec = shell("echo > /dev/console; test -c /dev/console && echo bound");
+        spec.mounts_mut().as_mut().unwrap().retain(|mount| {
+            !matches!(mount.destination().to_str(), Some("/dev" | "/dev/shm" | "/dev/mqueue"))
+        });
+        let mut container = CreateContainer { rootfs, ..bed.container("c", spec) };
+        container.stdio.tty = true;
+        let exit = bed.run(container).await;
+        assert_eq!(exit.code, 0, "{}", bed.log("c"));
+        assert!(bed.log("c").contains("bound"), "{}", bed.log("c"));
+        bed.shim.delete("c", false).await.unwrap();
+        fs::remove_file(bed.path("c.log")).unwrap();
+    }
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
     bed.finish().await;
 }
