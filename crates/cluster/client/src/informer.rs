@@ -360,9 +360,11 @@ mod tests {
         let informer = informers.get::<ConfigMap>();
         let mut changes = informer.changes();
         assert!(matches!(changes.next().await, Some(Change::Resync)), "the first item");
-        while informer.len() < BURST - 2 {
+        let waits = (0..BACKLOG).take_while(|_| informer.len() < BURST - 2);
+        for _ in waits {
             tokio::time::sleep(CATCH_UP).await;
         }
+        assert_eq!(informer.len(), BURST - 2, "it waits for who has lost changes already");
         assert!(matches!(changes.next().await, Some(Change::Resync)), "what it missed");
     }
 }
