@@ -238,6 +238,27 @@ fn cached(event: &hako_build::BuildEvent) -> Option<usize> {
 }
 
 #[test]
+fn flags_of_copy_count_for_stages_texts_and_layers_for_themselves() {
+    let bed = Bed::new(
+        "FROM busybox AS made\nRUN mkdir -p /d/sub && cd /d && touch a a.log sub/x sub/y\n\
+         FROM busybox\nRUN echo 'web:x:33:34::/:/bin/sh' >> /etc/passwd\n\
+         COPY --from=made --exclude=*.log --exclude=sub/x /d /e/\nCOPY --from=made --parents /d/./sub/* /p/\n\
+         COPY --from=made --chown=web --chmod=640 /d/a /dressed\nCOPY --link --chown=web --chmod=g=u f /linked/\n\
+         COPY --chown=5:6 --chmod=600 <<text /texts/\ntext\n",
+    );
+    bed.write("f", "f");
+    let image = bed.build();
+    bed.look(&image, |root| {
+        let is_there = |name: &str| root.join(name).exists();
+        assert_eq!(["e/a", "e/a.log", "e/sub/x", "e/sub/y"].map(is_there), [true, false, false, true]);
+        assert_eq!(["p/sub/x", "p/sub/y", "p/a", "p/x"].map(is_there), [true, true, false, false]);
+        assert_eq!(facts(&root.join("dressed")), (0o640, 33, 34));
+        assert_eq!(facts(&root.join("linked/f")), (0o664, 33, 34));
+        assert_eq!(facts(&root.join("texts/text")), (0o600, 5, 6));
+    });
+}
+
+#[test]
 fn copy_takes_from_images_and_named_contexts_of_every_kind() {
     let bed = Bed::new("FROM busybox\nRUN echo other > /what\n");
     let tags = vec!["other".parse().unwrap()];
