@@ -28,9 +28,8 @@ const LITTLE_BYTES: usize = 8 << 10;
 /// How much is gathered before it is sent in any case: three TLS records, which are one packet of the loopback interface, where
 /// four are two of half the length.
 const FULL_BYTES: usize = 3 * RECORD_BYTES;
-/// What is put into a TLS record, which might hold 16 KiB (RFC 8446, section 5.1), of which this leaves room for its head and
-/// tag.
-pub(super) const RECORD_BYTES: usize = 16_336;
+/// What a TLS record holds at most (RFC 8446, section 5.1).
+pub(super) const RECORD_BYTES: usize = 16 << 10;
 /// From this length on, what is written alone is not copied together with what follows.
 const LARGE_BYTES: usize = 4 << 10;
 
