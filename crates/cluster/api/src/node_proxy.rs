@@ -26,7 +26,7 @@ use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds;
 use crate::pki::{KeyPair, Pki};
 use crate::proxy;
-use crate::resource::Target;
+use crate::resource::{Target, check_log_options};
 use crate::server::Inner;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -103,6 +103,7 @@ pub(crate) struct NodeAddress {
 
 /// Streams a container's log.
 pub(crate) async fn log(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
+    check_log_options(&request.query, &target.name)?;
     let (node, container) = locate(server, request, target).await?;
     let path = path("containerLogs", target, &container, request);
     let response = server.proxy.send(&node, node_request(&node, &path, &HeaderMap::new())?).await?;

@@ -60,7 +60,10 @@ pub(crate) fn impersonated(index: &Index, request: &Request) -> Outcome<Option<I
     if !groups.is_empty() {
         let own = std::mem::replace(&mut identity.groups, groups);
         let all = own.into_iter().filter(|group| group.ends_with("authenticated"));
-        let lacking: Vec<String> = all.filter(|group| !identity.groups.contains(group)).collect();
+        // Who is said not to be authenticated is not made so.
+        let is_said = |group: &str| identity.groups.iter().any(|said| said == group);
+        let is_open = |group: &String| !is_said(group) && !is_said("system:unauthenticated");
+        let lacking: Vec<String> = all.filter(is_open).collect();
         identity.groups.extend(lacking);
     }
     Ok(Some(Identity { uid, extra, ..identity }))

@@ -4,6 +4,7 @@ use super::columns::{Column, since};
 use super::row::KindRow;
 use super::value::{at, number, text};
 use hako_kube::field::{self, Faults};
+use hako_kube::names;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -84,15 +85,40 @@ fn source(object: &Value) -> String {
 }
 
 fn validate(object: &Value) -> Faults {
+    faults(object, "reportingComponent")
+}
+
+/// What is wrong with an event as the core group has it, whichever group it was written through: what reported it is called
+/// as there.
+pub(super) fn faults(object: &Value, reporter: &str) -> Faults {
     let mut causes = Faults::new();
     let namespace = text(object, &["metadata", "namespace"]);
     let involved = text(object, &["involvedObject", "namespace"]);
+    // Those of older clients have none.
+    let is_timed = object.get("eventTime").is_some_and(|at| !at.is_null());
     let is_sound = match involved {
-        "" => namespace == "default" || namespace == "kube-system",
-        involved => involved == namespace,
+        "" => namespace == "default" || is_timed && namespace == "kube-system",
+        involved => is_timed || involved == namespace,
     };
     if !is_sound {
         causes.push(field::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
+    }
+    if !is_timed {
+        return causes;
+    }
+    let who = text(object, &["reportingComponent"]);
+    if who.is_empty() {
+        causes.push(field::required(reporter, ""));
+    }
+    causes.extend(names::qualified_name(who).into_iter().map(|fault| field::invalid(reporter, who, &fault)));
+    for (name, most) in [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)] {
+        let value = text(object, &[name]);
+        if value.is_empty() && name != "message" {
+            causes.push(field::required(name, ""));
+        }
+        if value.len() > most {
+            causes.push(field::invalid(name, "", &format!("can have at most {most} characters")));
+        }
     }
     causes
 }

@@ -99,6 +99,7 @@ fn gates(object: &Value) -> String {
 }
 
 fn default(object: &mut Value) {
+    unite_ips(object);
     let Some(spec) = object_mut(object, &["spec"]) else { return };
     set_default(spec, "enableServiceLinks", true);
     pod_spec::default(spec);
@@ -106,6 +107,19 @@ fn default(object: &mut Value) {
     pod_spec::default_host_ports(spec);
     pod_spec::default_whole(spec);
     pod_spec::default_resize_policy(spec);
+}
+
+/// The one address is the first of all; where they differ it counts, as older kubelets know no other.
+fn unite_ips(object: &mut Value) {
+    let Some(status) = object_mut(object, &["status"]) else { return };
+    let one = status.get("podIP").and_then(Value::as_str).unwrap_or("");
+    let first = status.get("podIPs").and_then(|all| all.get(0)?.get("ip")?.as_str()).unwrap_or("");
+    if one == first {
+        return;
+    }
+    let (name, value) =
+        if one.is_empty() { ("podIP", json!(first)) } else { ("podIPs", json!([{"ip": one}])) };
+    status.insert(name.to_owned(), value);
 }
 
 fn prepare_create(object: &mut Value) {

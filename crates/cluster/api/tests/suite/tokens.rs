@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::contract::pod;
 use crate::support::World;
+use crate::writes::ask;
 
 async fn account(world: &World, name: &str) {
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
@@ -142,6 +143,57 @@ async fn requests_for_tokens_are_held_to_what_they_may_ask() {
     let flags = ["create", "token", "robot", "--bound-object-kind", "Pod", "--bound-object-name", "p"];
     let (worked, _, error) = world.try_kubectl(&flags, "").await;
     assert!(!worked && error.contains("different serviceaccount name"), "{error}");
+    let path = "/api/v1/namespaces/default/serviceaccounts/robot/token";
+    let bound = |kind: &str, version: &str| json!({"boundObjectRef": {"kind": kind, "apiVersion": version, "name": "p", "uid": "u"}});
+    for (metadata, spec, code, why) in [
+        (
+            json!({"name": "other"}),
+            json!({}),
+            422,
+            "TokenRequest.authentication.k8s.io \"robot\" is invalid: metadata.name: Invalid value: \"other\": must match the \
+             service account name if specified",
+        ),
+        (
+            json!({"namespace": "other"}),
+            json!({}),
+            422,
+            "metadata.namespace: Invalid value: \"other\": must match the service account namespace if specified",
+        ),
+        (
+            json!({"uid": "u"}),
+            json!({}),
+            409,
+            "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"robot\": the UID in the token request (u) \
+             does not match the UID of the service account (",
+        ),
+        (
+            json!({}),
+            json!({"expirationSeconds": 5}),
+            422,
+            "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 5:",
+        ),
+        (json!({}), bound("ConfigMap", "v1"), 400, "cannot bind token to object of type /v1, Kind=ConfigMap"),
+        (json!({}), bound("Pod", "apps/v1"), 400, "cannot bind token to object of type apps/v1, Kind=Pod"),
+        (json!({}), bound("Node", "v1"), 404, "nodes \"p\" not found"),
+        (
+            json!({}),
+            bound("Pod", "v1"),
+            400,
+            "cannot bind token for serviceaccount \"robot\" to pod running with",
+        ),
+    ] {
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": metadata, "spec": spec,
+        });
+        ask(&world, "POST", path, &request).await.refuses(code, why);
+    }
+    let account = world.kubectl_json(&["get", "serviceaccount", "robot", "-o", "json"]).await;
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {},
+        "metadata": {"name": "robot", "namespace": "default", "uid": account["metadata"]["uid"]},
+    });
+    let made = ask(&world, "POST", path, &request).await.is(201);
+    assert_eq!(made["metadata"]["uid"], account["metadata"]["uid"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

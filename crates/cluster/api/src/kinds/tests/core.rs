@@ -286,6 +286,79 @@ fn an_event_is_selected_by_who_reported_it_whichever_field_says_so() {
 }
 
 #[test]
+fn an_event_says_what_its_group_asks_for() {
+    let event = |change: Value| {
+        let mut event = json!({
+            "metadata": {"name": "e", "namespace": "n"}, "involvedObject": {"namespace": "n"}, "type": "Normal",
+            "eventTime": "2026-01-01T00:00:00.000000Z", "reason": "r", "action": "a",
+            "reportingComponent": "example.com/c", "reportingInstance": "i",
+        });
+        merge(&mut event, change);
+        event
+    };
+    let of_all = [
+        (
+            json!({"eventTime": null, "involvedObject": {"namespace": "m"}}),
+            "involvedObject.namespace: Invalid value: \"m\": does not match event.namespace",
+        ),
+        (
+            json!({"involvedObject": null}),
+            "involvedObject.namespace: Invalid value: \"\": does not match event.namespace",
+        ),
+        (
+            json!({"eventTime": null, "involvedObject": null, "metadata": {"name": "e", "namespace": "kube-system"}}),
+            "involvedObject.namespace: Invalid value: \"\": does not match event.namespace",
+        ),
+        (json!({"reportingInstance": ""}), "reportingInstance: Required value"),
+        (json!({"action": null}), "action: Required value"),
+        (json!({"reason": "r".repeat(129)}), "reason: Invalid value: \"\": can have at most 128 characters"),
+        (
+            json!({"message": "m".repeat(1025)}),
+            "message: Invalid value: \"\": can have at most 1024 characters",
+        ),
+    ];
+    let later = table().iter().find(|row| row.kind == "Event" && row.group == "events.k8s.io").unwrap();
+    let later_faults = |event: Value| -> Vec<String> {
+        let mut event = event;
+        (later.stored.unwrap().read)(&mut event);
+        later.check_create(&event).iter().map(hako_kube::field::line).collect()
+    };
+    for (change, fault) in of_all {
+        assert_eq!(faults("Event", event(change.clone())), [fault], "{change}");
+        let again = later_faults(event(change.clone()));
+        assert!(again.iter().any(|told| told == fault), "{change}: {again:?}");
+    }
+    let nobody = faults("Event", event(json!({"reportingComponent": "a b"})));
+    assert!(
+        nobody.len() == 1 && nobody[0].starts_with("reportingComponent: Invalid value: \"a b\": name part"),
+        "{nobody:?}"
+    );
+    assert_eq!(
+        faults("Event", event(json!({"eventTime": null, "type": "Odd", "count": 1, "reason": ""}))),
+        [""; 0]
+    );
+    assert_eq!(faults("Event", event(json!({"involvedObject": {"namespace": "m"}}))), [""; 0]);
+    assert_eq!(later_faults(event(json!({}))), [""; 0]);
+    for (change, fault) in [
+        (json!({"eventTime": null}), "eventTime: Required value"),
+        (json!({"type": "Odd"}), "type: Invalid value: \"\": has invalid value: Odd"),
+        (
+            json!({"firstTimestamp": "2026-01-01T00:00:00Z"}),
+            "firstTimestamp: Invalid value: \"\": needs to be unset",
+        ),
+        (json!({"count": 1}), "count: Invalid value: \"\": needs to be unset"),
+        (json!({"source": {"host": "h"}}), "source: Invalid value: \"\": needs to be unset"),
+        (
+            json!({"series": {"count": 1, "lastObservedTime": "x"}}),
+            "series.count: Invalid value: \"\": should be at least 2",
+        ),
+        (json!({"series": {"count": 2}}), "series.lastObservedTime: Required value"),
+    ] {
+        assert_eq!(later_faults(event(change.clone())), [fault], "{change}");
+    }
+}
+
+#[test]
 fn a_status_is_written_with_metadata_where_upstream_takes_it() {
     let part = crate::kinds::PartWrite { name: "status", now: "" };
     let metadata = |mark: &str| {

@@ -70,12 +70,21 @@ async fn users_are_impersonated_by_name_and_keep_nothing_of_the_actor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_are_impersonated_one_by_one() {
-    let rules = json!([rule("", "users", &[]), rule("", "groups", &["dev", "ops"])]);
+    let rules = json!([
+        rule("", "users", &[]),
+        rule("", "groups", &["dev", "ops", "system:authenticated", "system:unauthenticated"]),
+    ]);
     let actor = Actor::with(rules).await;
     let user = ("Impersonate-User", "jane");
     let both = [user, ("Impersonate-Group", "dev"), ("Impersonate-Group", "ops")];
     let jane = actor.becomes(&both).await;
     assert_eq!(jane["groups"], json!(["dev", "ops", "system:authenticated"]));
+    let (authenticated, not) =
+        (("Impersonate-Group", "system:authenticated"), ("Impersonate-Group", "system:unauthenticated"));
+    let jane = actor.becomes(&[user, authenticated, ("Impersonate-Group", "dev")]).await;
+    assert_eq!(jane["groups"], json!(["system:authenticated", "dev"]), "once");
+    let (code, said) = actor.acts(&[user, not]).await;
+    assert_eq!(code, 403, "who is not authenticated asks nothing: {said}");
     let text =
         "groups \"system:masters\" is forbidden: User \"actor\" cannot impersonate resource \"groups\"";
     actor.may_not(&[user, ("Impersonate-Group", "dev"), ("Impersonate-Group", "system:masters")], text).await;

@@ -151,3 +151,38 @@ fn a_status_that_does_not_say_the_class_leaves_it() {
     (row("Pod").prepare_part)(&mut new, &old, &PartWrite { name: "status", now: "" });
     assert_eq!(new["status"], json!({"phase": "Running", "qosClass": "BestEffort"}));
 }
+
+#[test]
+fn the_one_address_of_a_pod_is_the_first_of_all() {
+    for (given, one, all) in [
+        (json!({"podIP": "1.2.3.4"}), json!("1.2.3.4"), json!([{"ip": "1.2.3.4"}])),
+        (
+            json!({"podIPs": [{"ip": "1.2.3.4"}, {"ip": "::2"}]}),
+            json!("1.2.3.4"),
+            json!([{"ip": "1.2.3.4"}, {"ip": "::2"}]),
+        ),
+        (
+            json!({"podIP": "1.2.3.5", "podIPs": [{"ip": "1.2.3.4"}]}),
+            json!("1.2.3.5"),
+            json!([{"ip": "1.2.3.5"}]),
+        ),
+        (json!({"phase": "Pending"}), json!(null), json!(null)),
+    ] {
+        let mut made = pod(json!({}));
+        made["status"] = given.clone();
+        (row("Pod").default)(&mut made);
+        assert_eq!((&made["status"]["podIP"], &made["status"]["podIPs"]), (&one, &all), "{given}");
+    }
+    let part = crate::kinds::PartWrite { name: "status", now: "" };
+    let old = created("Pod", pod(json!({})));
+    let mut new = old.clone();
+    new["status"]["podIP"] = json!("x");
+    (row("Pod").default)(&mut new);
+    let told: Vec<String> = row("Pod").check_part(&new, &old, &part).iter().map(hako_kube::field::line).collect();
+    assert_eq!(
+        told,
+        [
+            "status.podIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        ]
+    );
+}
