@@ -128,7 +128,8 @@ async fn collector(front: Arc<Front>, every: Duration, stop: CancellationToken) 
                     Err(error) => report(&error),
                 }
             }
-            if let Err(error) = registry.retain().await {
+            let is_cache = |repository: &_| front.upstreams.origin(repository).is_some();
+            if let Err(error) = registry.retain(is_cache).await {
                 report(&error);
             }
             if let Err(error) = front.upstreams.expire(registry).await {

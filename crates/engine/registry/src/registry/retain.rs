@@ -21,15 +21,17 @@ pub struct Retired {
 }
 
 impl Registry {
-    /// Applies every retention rule to every repository.
-    pub async fn retain(&self) -> Result<Retired, RegistryError> {
+    /// Applies every retention rule to every repository. Of caches only tags are looked at: what their indexes name is not
+    /// in the records, and goes when nobody pulls it.
+    pub async fn retain(&self, is_cache: impl Fn(&Repository) -> bool) -> Result<Retired, RegistryError> {
         let mut sum = Retired::default();
         let mut last: Option<String> = None;
         while !self.inner.policy.retention.is_empty() {
             let page = self.inner.metadata.repositories(last.as_deref(), PIECE, &|_| true)?;
             for repository in &page.items {
+                let has_records = !is_cache(repository);
                 for rule in &self.inner.policy.retention {
-                    let retired = self.apply(rule, repository).await?;
+                    let retired = self.apply(rule, repository, has_records).await?;
                     sum.tags += retired.tags;
                     sum.manifests += retired.manifests;
                 }
@@ -42,7 +44,12 @@ impl Registry {
         Ok(sum)
     }
 
-    async fn apply(&self, rule: &Retention, repository: &Repository) -> Result<Retired, RegistryError> {
+    async fn apply(
+        &self,
+        rule: &Retention,
+        repository: &Repository,
+        has_records: bool,
+    ) -> Result<Retired, RegistryError> {
         let mut retired = Retired::default();
         if !any(&rule.of.repositories, repository.as_str()) {
             return Ok(retired);
@@ -56,7 +63,7 @@ impl Registry {
                 retired.tags += 1;
             }
         }
-        if rule.untagged {
+        if rule.untagged && has_records {
             let before = now.saturating_sub(self.inner.limits.lease.as_secs());
             for digest in self.inner.metadata.loose_manifests(repository, before)? {
                 tracing::info!(%repository, %digest, dry_run = rule.dry_run, "retention: manifest without tags goes");
@@ -148,9 +155,10 @@ mod tests {
         grow_old();
         // Whoever pushes it goes on with the index that names it.
         push().await;
-        assert_eq!(registry.retain().await.unwrap().manifests, 0);
+        assert_eq!(registry.retain(|_| false).await.unwrap().manifests, 0);
         grow_old();
-        assert_eq!(registry.retain().await.unwrap().manifests, 1);
+        assert_eq!(registry.retain(|_| true).await.unwrap().manifests, 0, "that of a cache stays");
+        assert_eq!(registry.retain(|_| false).await.unwrap().manifests, 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the file says, from its words to what clients see.
 
-use crate::support::{Fixture, output, run};
+use crate::support::{Fixture, OCI_INDEX, output, run};
 use hako_error::Classify as _;
+use hako_names::Digest;
 use hako_registry::{Config, Service};
 use serde_json::Value;
 
@@ -57,6 +58,26 @@ fn what_a_cache_has_stays_for_as_many_days_as_it_says() {
     drop(upstream);
     let status = |name: &str| cache.get(&format!("/v2/{name}/app/manifests/{name}")).status;
     assert_eq!((status("short"), status("long")), (503, 200));
+}
+
+#[test]
+fn retention_leaves_what_an_index_of_a_cache_names() {
+    let upstream = Fixture::start();
+    let image = upstream.push_image("app", "single", b"layer");
+    upstream.put_index("app", "v1", image);
+    let cache = serve(&format!(
+        "upstreams: [{{prefix: up, registry: '{}'}}]\nretention: [{{untagged: true}}]\nlimits: {{lease_seconds: 1}}\n",
+        upstream.host()
+    ));
+    let status = |name: &str, reference: &str| cache.get(&format!("/v2/{name}/manifests/{reference}")).status;
+    assert_eq!((status("up/app", "v1"), status("up/app", &image.to_string())), (200, 200));
+    drop(upstream);
+    // It comes later, and is looked at later.
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []});
+    let digest = Digest::of(index.to_string().as_bytes()).to_string();
+    cache.put_manifest("zz", &digest, &index);
+    cache.until(|| status("zz", &digest) == 404);
+    assert_eq!((status("up/app", "v1"), status("up/app", &image.to_string())), (200, 200));
 }
 
 #[test]
