@@ -276,8 +276,12 @@ impl Config {
     }
 
     fn read(text: &str) -> Result<(Self, Vec<FieldCause>), ConfigError> {
-        let value: serde_json::Value =
-            serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax { source: Box::new(error) })?;
+        let options = serde_saphyr::options! {
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED_MAX },
+            budget: serde_saphyr::budget! { max_recorded_anchor_events: ALIASED_MAX },
+        };
+        let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| ConfigError::Syntax { source: Box::new(error) })?;
         let faults = Faults::default();
         let mut root = Section::of(String::new(), value, &faults);
         let default = Self::default();
@@ -303,6 +307,8 @@ impl Config {
 }
 
 const ADDRESS: &str = "an address with a port";
+/// Nodes that aliases stand for in a file: what is written to be read comes nowhere near, and what is not would take a second.
+const ALIASED_MAX: usize = 10_000;
 
 fn unless(faults: Vec<FieldCause>) -> Result<(), ConfigError> {
     if faults.is_empty() { Ok(()) } else { Err(ConfigError::Fields { faults }) }
@@ -457,6 +463,16 @@ fn limits(mut section: Section) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn aliases_stand_for_what_somebody_writes_and_for_no_more() {
+        let rule = |users: &str| format!("- {{repositories: a, users: {users}, rights: [pull]}}\n");
+        let aliased = format!("rules:\n{}{}", rule("&them [jane]"), rule("*them"));
+        assert_eq!(Config::parse(&aliased).unwrap().rules[1].users, ["jane"]);
+        let all = vec!["*a"; ALIASED_MAX + 1].join(",");
+        let refused = Config::parse(&format!("a: &a x\nb: [{all}]\n")).unwrap_err();
+        assert!(matches!(refused, ConfigError::Syntax { .. }), "{refused}");
+    }
 
     #[test]
     fn a_whole_file_is_read() {
