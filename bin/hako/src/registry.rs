@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use hako_registry::{Config, Service};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +19,9 @@ pub(crate) enum RegistryCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
+    /// Its configuration, where that names a bucket: the bytes there are looked at too
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where it keeps everything [default: DATA_DIR/registry]
     #[arg(long, value_name = "DIR")]
     pub storage: Option<PathBuf>,
@@ -54,7 +57,16 @@ pub(crate) async fn registry(target: &Target, command: RegistryCommand) -> anyho
 async fn check(target: &Target, args: CheckArgs) -> anyhow::Result<ExitCode> {
     let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
     anyhow::ensure!(dir.join("metadata.redb").exists(), "{} holds no registry", dir.display());
-    let checked = tokio::task::spawn_blocking(move || hako_registry::check(&dir, args.deep)).await??;
+    let bucket = args.config.map(|path| load(&path, &dir)).transpose()?.and_then(|config| config.s3);
+    let checked = match bucket {
+        Some(bucket) => hako_registry::check_bucket(&dir, &bucket, args.deep).await?,
+        None => tokio::task::spawn_blocking(move || hako_registry::check(&dir, args.deep)).await??,
+    };
+    if checked.is_blind {
+        crate::output::error(
+            "only the records were looked at: the bytes are in a bucket, name it with --config",
+        );
+    }
     for fault in &checked.faults {
         crate::output::error(fault);
     }
@@ -67,14 +79,16 @@ async fn check(target: &Target, args: CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn load(path: &Path, dir: &Path) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Config::load(&text, dir).with_context(|| path.display().to_string())
+}
+
 async fn serve(target: &Target, args: ServeArgs) -> anyhow::Result<ExitCode> {
     hako_runtime::raise_descriptor_limit();
     let dir = args.storage.unwrap_or_else(|| target.data_dir().join("registry"));
     let mut config = match &args.config {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            Config::load(&text, &dir).with_context(|| path.display().to_string())?
-        }
+        Some(path) => load(path, &dir)?,
         None => Config::default(),
     };
     if let Some(listen) = args.listen {

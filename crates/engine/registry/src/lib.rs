@@ -69,7 +69,7 @@ mod uploads;
 mod upstream;
 
 pub use blobs::{BlobBody, BlobStore, BlobUpload, LocalBlobs, S3Blobs};
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_bucket};
 pub use config::Config;
 pub use error::{ErrorCode, RegistryError};
 pub use manifest::Manifest;

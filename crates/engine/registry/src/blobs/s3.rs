@@ -20,7 +20,8 @@ use hako_error::{Error, Kind, Result};
 use hako_names::{Digest, Hasher};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -69,6 +70,27 @@ impl S3Blobs {
         self.below(&["blobs", "sha256", &digest.hex()])
     }
 
+    /// Every blob with its size, for checks; nothing is changed.
+    pub(crate) async fn sizes(&self) -> Result<BTreeMap<Digest, u64>> {
+        let mut listed = self.store.list(Some(&self.below(&["blobs", "sha256"])));
+        let mut sizes = BTreeMap::new();
+        while let Some(object) = listed.next().await {
+            let object = object.map_err(failed("list"))?;
+            sizes.extend(digest_of(&object).map(|digest| (digest, object.size)));
+        }
+        Ok(sizes)
+    }
+
+    /// Reads a blob and compares it with its digest.
+    pub(crate) async fn verify(&self, digest: Digest) -> Result<()> {
+        let found = self.store.get(&self.blob(digest)).await.map_err(failed("read"))?;
+        let (mut pieces, mut hasher) = (found.into_stream(), Hasher::new());
+        while let Some(piece) = pieces.next().await {
+            hasher.update(&piece.map_err(failed("read"))?);
+        }
+        if hasher.finish() == digest { Ok(()) } else { Err(damaged(digest)) }
+    }
+
     async fn remove(&self, path: &Path) -> Result<()> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -89,6 +111,15 @@ fn failed(what: &'static str) -> impl Fn(object_store::Error) -> Error {
         };
         Error::new(kind, format!("cannot {what} an object of the bucket")).with_source(error)
     }
+}
+
+fn damaged(digest: Digest) -> Error {
+    Error::new(Kind::DataLoss, format!("blob {digest} is damaged in the bucket"))
+}
+
+/// Which blob an object is.
+fn digest_of(object: &ObjectMeta) -> Option<Digest> {
+    format!("sha256:{}", object.location.filename()?).parse().ok()
 }
 
 #[async_trait]
@@ -115,11 +146,7 @@ impl BlobStore for S3Blobs {
             ));
         }
         let bytes = found.bytes().await.map_err(failed("read"))?;
-        if Digest::of(&bytes) == digest {
-            Ok(bytes)
-        } else {
-            Err(Error::new(Kind::DataLoss, format!("blob {digest} is damaged in the bucket")))
-        }
+        if Digest::of(&bytes) == digest { Ok(bytes) } else { Err(damaged(digest)) }
     }
 
     async fn open(&self, digest: Digest, range: Range<u64>) -> Result<BlobBody> {
@@ -141,12 +168,10 @@ impl BlobStore for S3Blobs {
             self.remove(&object.map_err(failed("list"))?.location).await?;
         }
         let listed = self.store.list(Some(&self.below(&["blobs", "sha256"])));
-        let digest =
-            |object: object_store::ObjectMeta| format!("sha256:{}", object.location.filename()?).parse().ok();
         Ok(listed
-            .filter_map(move |object| {
+            .filter_map(|object| {
                 std::future::ready(match object {
-                    Ok(object) => digest(object).map(Ok),
+                    Ok(object) => digest_of(&object).map(Ok),
                     Err(error) => Some(Err(failed("list")(error))),
                 })
             })

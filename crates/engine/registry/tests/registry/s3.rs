@@ -88,15 +88,19 @@ impl Moto {
         std::fs::write(&secret, "secret\n").unwrap();
         Fixture::start_in(dir, |config| {
             config.limits.lease = lease;
-            config.s3 = Some(S3Config {
-                bucket: "images".into(),
-                region: "us-east-1".into(),
-                endpoint: Some(self.endpoint.clone()),
-                ca_file,
-                prefix: "some/where".into(),
-                key: Some(("id".into(), secret)),
-            });
+            config.s3 = Some(self.bucket(ca_file, secret));
         })
+    }
+
+    fn bucket(&self, ca_file: Option<PathBuf>, secret: PathBuf) -> S3Config {
+        S3Config {
+            bucket: "images".into(),
+            region: "us-east-1".into(),
+            endpoint: Some(self.endpoint.clone()),
+            ca_file,
+            prefix: "some/where".into(),
+            key: Some(("id".into(), secret)),
+        }
     }
 }
 
@@ -153,7 +157,37 @@ fn pieces_mounts_cancellations_and_a_restart_leave_in_the_bucket_what_they_shoul
     registry.until(|| moto.uploads() == 0);
     assert_eq!(moto.objects(), 1, "one blob, and nothing of what was cancelled");
 
-    let registry = moto.registry(registry.stop(), lease);
+    let dir = registry.stop();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bucket = moto.bucket(None, dir.path().join("secret"));
+    let checked =
+        |is_deep| runtime.block_on(hako_registry::check_bucket(dir.path(), &bucket, is_deep)).unwrap();
+    let good = hako_registry::Checked { blobs: 1, bytes: 12_000_000, ..Default::default() };
+    assert_eq!(checked(true), good);
+    assert_eq!(
+        hako_registry::check(dir.path(), true).unwrap(),
+        hako_registry::Checked { is_blind: true, ..good }
+    );
+    let object = format!("{}/images/some/where/blobs/sha256/{}", moto.endpoint, digest.hex());
+    let change = |arguments: &[&str]| {
+        let signed = ["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "id:secret", &object];
+        crate::support::run("curl", &[&signed, arguments].concat());
+    };
+    let put = |bytes: &[u8]| {
+        let file = dir.path().join("object");
+        std::fs::write(&file, bytes).unwrap();
+        change(&["-T", &file.display().to_string()]);
+    };
+    put(&vec![7; large.len()]);
+    assert_eq!(checked(false).faults, [""; 0]);
+    assert!(checked(true).faults.concat().contains("is damaged"), "{:?}", checked(true));
+    put(b"short");
+    assert!(checked(false).faults.concat().contains("has 5 bytes"), "{:?}", checked(false));
+    change(&["-X", "DELETE"]);
+    assert!(checked(false).faults.concat().contains("is not in the bucket"), "{:?}", checked(false));
+    put(&large);
+
+    let registry = moto.registry(dir, lease);
     assert!(registry.get(&format!("/v2/b/blobs/{digest}")).body == large);
     assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).code(), "BLOB_UNKNOWN");
 }
