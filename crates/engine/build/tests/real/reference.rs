@@ -316,8 +316,8 @@ fn every_name_of_a_mounts_options_has_its_effect() {
     let bed = Bed::new(
         "FROM busybox AS made\nRUN mkdir /m && echo made > /m/f\nFROM busybox\nARG T=/x\nWORKDIR /w\n\
          RUN --mount=type=bind,from=made,src=/m,dst=/one --mount=from=made,source=m,destination=two \
-         --mount=from=made,target=$T,readwrite=false --mount=from=made,target=/y,readonly=0 \
-         cat /one/f /w/two/f > /out && ! touch /x/z && touch /y/z && ! touch /one/z\n\
+         --mount=from=made,target=$T,readwrite=false --mount=from=made,target=/y,readonly=0 --mount=from=made,target=/z,readwrite \
+         cat /one/f /w/two/f > /out && ! touch /x/z && touch /y/z /z/z && ! touch /one/z\n\
          RUN --mount=type=cache,id=same,target=/c1 echo kept > /c1/f\n\
          RUN --mount=type=cache,id=same,target=/c2,readonly cat /c2/f >> /out && ! touch /c2/x\n\
          RUN --mount=type=cache,target=/c3//in/ echo own > /c3/in/f\n\
@@ -327,7 +327,7 @@ fn every_name_of_a_mounts_options_has_its_effect() {
     let image = bed.build();
     assert_eq!(bed.read(&image, "out"), "made\nmade\nkept\nown\n1024\n");
     bed.look(&image, |root| {
-        for gone in ["one", "w/two", "x", "y", "c1", "c2", "c3", "c4", "t", "s"] {
+        for gone in ["one", "w/two", "x", "y", "z", "c1", "c2", "c3", "c4", "t", "s"] {
             assert!(!root.join(gone).exists(), "{gone} is no part of the image");
         }
     });
