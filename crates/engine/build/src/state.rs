@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub env: Vec<(String, String)>,
     /// ARG values in use in this stage.
     pub args: BTreeMap<String, String>,
+    /// Those whose ARG stands below the ENV of that name.
+    newer_args: BTreeSet<String>,
     /// Settings of proxies, which need no ARG.
     pub proxies: BTreeMap<String, String>,
     pub workdir: String,
@@ -101,29 +103,44 @@ impl State {
         state
     }
 
-    /// What another stage builds on: with nothing counted as its own.
+    /// What another stage builds on: with nothing counted as its own, and with the environment of the image.
     pub(crate) fn inherited(&self) -> Self {
-        Self { is_cmd_own: false, ..self.clone() }
+        Self { is_cmd_own: false, newer_args: BTreeSet::new(), ..self.clone() }
     }
 
     pub(crate) fn set_env(&mut self, key: &str, value: &str) {
+        self.newer_args.remove(key);
         match self.env.iter_mut().find(|(known, _)| known == key) {
             Some((_, old)) => value.clone_into(old),
             None => self.env.push((key.to_owned(), value.to_owned())),
         }
     }
 
-    /// A variable as instructions see it: ENV wins over ARG.
+    pub(crate) fn set_arg(&mut self, key: &str, value: String) {
+        if self.env.iter().any(|(known, _)| known == key) {
+            self.newer_args.insert(key.to_owned());
+        }
+        self.args.insert(key.to_owned(), value);
+    }
+
+    /// A variable as instructions see it: of an ENV and an ARG of that name the one below counts, as in BuildKit.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        if self.newer_args.contains(name) {
+            return self.args.get(name).cloned();
+        }
         let env = self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         env.or_else(|| self.args.get(name).cloned()).or_else(|| self.proxies.get(name).cloned())
     }
 
-    /// The environment of a RUN: ARG values too, where no ENV has the name.
+    /// The environment of a RUN: that of the image, and ARG values.
     pub(crate) fn run_env(&self) -> Vec<String> {
-        let args = self.args.iter().filter(|(key, _)| !self.env.iter().any(|(known, _)| known == *key));
-        let env = self.env.iter().map(|(key, value)| (key, value)).chain(args);
-        env.map(|(key, value)| format!("{key}={value}")).collect()
+        let is_env = |name: &String| self.env.iter().any(|(known, _)| known == name);
+        let env = self.env.iter().map(|(key, value)| match self.args.get(key) {
+            Some(newer) if self.newer_args.contains(key) => (key, newer),
+            _ => (key, value),
+        });
+        let args = self.args.iter().filter(|(key, _)| !is_env(key));
+        env.chain(args).map(|(key, value)| format!("{key}={value}")).collect()
     }
 
     pub(crate) fn set_shell(&mut self, shell: Vec<String>) {

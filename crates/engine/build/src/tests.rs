@@ -526,6 +526,27 @@ fn arguments_count_for_the_cache_where_they_are_asked_for() {
 }
 
 #[test]
+fn of_an_env_and_an_arg_of_one_name_the_one_below_counts() {
+    let bench = Bench::new(
+        "FROM busybox AS a\nENV V=env\nARG V=arg\nRUN echo $V > /a\nENV W=$V\nENV V=again\nRUN echo $V > /b\n\
+         ARG V=last\nFROM a\nRUN echo $V > /c\nARG V\nRUN echo $V > /d\n",
+    );
+    let image = bench.build();
+    let said = ["a", "b", "c", "d"].map(|file| bench.read(&image, file));
+    assert_eq!(
+        said,
+        ["arg\n", "again\n", "again\n", "again\n"],
+        "a stage begins with its base's environment"
+    );
+    let env = image.config.config().as_ref().unwrap().env().clone().unwrap();
+    assert!(env.contains(&"V=again".to_owned()) && env.contains(&"W=arg".to_owned()), "{env:?}");
+    let mut request = bench.request();
+    request.args.insert("V".into(), "given".into());
+    let image = bench.try_build(request).0.unwrap();
+    assert_eq!(bench.read(&image, "a") + &bench.read(&image, "d"), "given\ngiven\n");
+}
+
+#[test]
 fn builds_at_the_same_time_do_not_disturb_each_other() {
     let bench = Bench::new("FROM busybox\nRUN echo x > /x\nCOPY a /a\n");
     bench.write("a", "a");

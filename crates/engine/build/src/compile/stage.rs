@@ -167,7 +167,7 @@ impl Stage<'_, '_> {
             (None, None) => self.compiler.globals.get(name).cloned(),
         };
         if let Some(value) = value {
-            self.state.args.insert(name.to_owned(), value);
+            self.state.set_arg(name, value);
         }
         Ok(())
     }

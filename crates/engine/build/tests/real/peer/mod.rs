@@ -38,6 +38,10 @@ const KNOWN: [(&str, &str, &str); 22] = [
     ("buildah", "stage-inherits", "v"),
     // Reference, ARG, scope: a stage has the arguments of the stage that it stands on; in buildah they end with it.
     ("buildah", "stage-inherits", "tmp/values"),
+    // Of an ENV and an ARG of one name the one below counts in BuildKit of every version; in buildah the ENV does, which
+    // is another way to read the reference.
+    ("buildah", "args-and-env", "Env"),
+    ("buildah", "args-and-env", "seen"),
     // Ports are given one by one in an image's configuration (image specification, `ExposedPorts`: `port/protocol`);
     // buildah leaves the range of the file.
     ("buildah", "volumes-and-ports", "ExposedPorts"),
@@ -45,9 +49,6 @@ const KNOWN: [(&str, &str, &str); 22] = [
     // layers have only the new name.
     ("buildah", "special-files", "bin/busybox"),
     ("buildah", "special-files", "hardlink"),
-    // Reference, ARG: an ENV always wins over an ARG of the same name; in docker 20.10 the later one does.
-    ("BuildKit", "args-and-env", "Env"),
-    ("BuildKit", "args-and-env", "seen"),
     // A process is in its primary group too, so `id` prints it (CVE-2022-36109); docker 20.10 leaves it out.
     ("BuildKit", "user-by-name", "tmp/u"),
     ("BuildKit", "user-by-name", "tmp/u-root"),
