@@ -19,7 +19,6 @@ pub struct Cluster {
     pub admin: HttpTransport,
     /// Somebody without a certificate.
     pub stranger: HttpTransport,
-    _dir: tempfile::TempDir,
     _server: Server,
 }
 
@@ -54,7 +53,9 @@ impl Cluster {
             HttpTransport::new(&url, Some(tls), None).unwrap()
         };
         let admin = to(Some((pair.certificate.as_bytes(), pair.key.as_bytes())));
-        Self { runtime, admin, stranger: to(None), _dir: dir, _server: server }
+        // Nobody drops what is static, and it would be left behind; what is open stays.
+        drop(dir);
+        Self { runtime, admin, stranger: to(None), _server: server }
     }
 
     /// What a request is answered with, with the body where it has an end.
