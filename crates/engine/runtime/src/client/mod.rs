@@ -243,6 +243,8 @@ impl Shim {
             let mut prepared = prepare(&name, spec.clone(), rootfs, &group, stdio, &mountpoint, true)?;
             write_bundle(&mut prepared, &spec, &place, &mountpoint)?;
             prepared.plan.process.init = init;
+            // Without its shim nobody reads what it says and nobody learns how it ended.
+            prepared.plan.process.dies_with_parent = true;
             let mut fds = vec![prepared.plan_file()?];
             if let Some(namespace) = pid_namespace {
                 prepared.create.joins_pid = true;

@@ -439,6 +439,38 @@ fn a_run_in_the_foreground_copies_its_terminal() {
     bundle.check_clean();
 }
 
+/// CVE-2019-5736: a container that was made by the command line reaches its executable by the init, which has not become its
+/// program yet, and cannot write it.
+#[test]
+fn cve_2019_5736_the_command_line_cannot_be_overwritten_from_inside() {
+    let bundle = Bundle::new(shell("true"));
+    let copy = bundle.path("hako");
+    fs::copy("/proc/self/exe", &copy).unwrap();
+    let create = bundle.command(copy.to_str().unwrap(), &[]);
+    let mut command = std::process::Command::new(&copy);
+    command.arg("runtime").args(create.get_args()).args(["create", &bundle.id]);
+    let out = fs::File::create(bundle.path("out")).unwrap();
+    let status =
+        command.current_dir(bundle.directory.path()).stdin(Stdio::null()).stdout(out.try_clone().unwrap());
+    assert!(
+        status.stderr(out).status().unwrap().success(),
+        "{}",
+        fs::read_to_string(bundle.path("out")).unwrap()
+    );
+    let state: serde_json::Value = serde_json::from_str(&bundle.ok(&["state", "ID"])).unwrap();
+    let link = rustix::fs::open(
+        format!("/proc/{}/exe", state["pid"]),
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    );
+    let link = link.unwrap();
+    // While it runs it is busy in any case; what counts is a link kept until it does not.
+    bundle.ok(&["delete", "--force", "ID"]);
+    let path = format!("/proc/self/fd/{}", link.as_raw_fd());
+    let refused = fs::OpenOptions::new().write(true).open(path).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+}
+
 /// Gives a command a directory of the host as descriptor 3, as a caller does that leaks one.
 fn leak(command: &mut std::process::Command) {
     let directory = fs::File::open("/").unwrap();

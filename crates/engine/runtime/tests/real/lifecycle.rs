@@ -150,6 +150,27 @@ async fn a_stopped_shim_is_woken_when_it_is_adopted() {
     bed.finish().await;
 }
 
+/// No engine has a hand in it, so that nothing is left running where none is up. A program that becomes another user by itself is left
+/// to the next engine: the kernel takes the word back then.
+#[tokio::test]
+async fn a_container_whose_shim_is_killed_ends_with_it() {
+    for (uid, init) in [(0_u32, false), (1000, false), (0, true)] {
+        let bed = Bed::new().await;
+        let mut spec = shell("sleep 1000");
+        let user = hako_oci::runtime::UserBuilder::default().uid(uid).gid(uid).build().unwrap();
+        spec.process_mut().as_mut().unwrap().set_user(user);
+        let mut container = bed.container("c", spec);
+        container.init = init;
+        let pid = bed.shim.create(container).await.unwrap();
+        bed.shim.start("c").await.unwrap();
+        let exe = format!("/proc/{pid}/exe");
+        assert!(std::fs::read_link(&exe).is_ok());
+        let shim = rustix::process::Pid::from_raw(i32::try_from(bed.shim.pid()).unwrap()).unwrap();
+        rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+        crate::bed::eventually("it ends", || std::fs::read_link(&exe).is_err()).await;
+    }
+}
+
 #[tokio::test]
 #[ignore = "is run by the test above, in a process of its own"]
 async fn the_engine_that_is_killed() {
