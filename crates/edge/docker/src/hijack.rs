@@ -9,7 +9,8 @@
 //! client ◀──  200 OK, the type, raw bytes      ──  101, Connection, Upgrade, the type   ◀── parser
 //! ```
 //! The parser also refuses a request line beyond 64 KiB, where Docker takes a head of 1 MiB: build arguments and filters
-//! are in the query. The query of such a line goes around the parser, see [`Heads::query`].
+//! are in the query. It refuses quotes as well, which people do not encode in the filters that they type. The query of such a line
+//! goes around the parser, see [`Heads::query`].
 //!
 //! Invariant: only the head of a request is looked at, never a byte of a body: [`Heads::next`] says when one begins.
 
@@ -27,6 +28,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) const LONGEST: usize = (1 << 20) + (4 << 10);
 /// What the parser takes of a request line.
 const LONGEST_LINE: usize = 60 << 10;
+/// What the parser takes for no part of a query.
+const REFUSED: &[u8] = b"\"<>";
 const END: &[u8] = b"\r\n\r\n";
 const ASKS: &[u8] = b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
@@ -42,7 +45,7 @@ struct Known {
     query: Mutex<Option<LongQuery>>,
 }
 
-/// The query of a request whose line was too long for the parser.
+/// The query of a request whose line was too long for the parser, or had quotes in it.
 #[derive(Clone, Debug)]
 pub(crate) struct LongQuery(pub(crate) Arc<str>);
 
@@ -109,13 +112,13 @@ impl<T> Gate<T> {
         self.rewrites = true;
     }
 
-    /// Leads the query around the parser where the line is too long for that.
+    /// Leads the query around the parser where the line is too long for that, or has what the parser refuses and Go's does not.
     fn shorten(&mut self) {
         let line = self.read.iter().position(|byte| *byte == b'\n').unwrap_or_default();
-        if line <= LONGEST_LINE {
+        let Some(query) = query_of(&self.read[..line]) else { return };
+        if line <= LONGEST_LINE && !self.read[query.clone()].iter().any(|byte| REFUSED.contains(byte)) {
             return;
         }
-        let Some(query) = query_of(&self.read[..line]) else { return };
         let text = String::from_utf8_lossy(&self.read[query.clone()]).into();
         *self.known.query.lock() = Some(LongQuery(text));
         let rest = self.read.split_off(query.end);

@@ -1,7 +1,7 @@
 //! What a container uses, once or every second.
 
 use crate::DockerState;
-use crate::error::Answer;
+use crate::error::{Answer, invalid};
 use crate::params::Params;
 use axum::Json;
 use axum::body::Body;
@@ -22,11 +22,14 @@ pub(crate) async fn stats(
     Path(name): Path<String>,
     params: Params,
 ) -> Answer {
+    let is_stream = params.get("stream").is_none() || params.flag("stream");
+    if is_stream && params.flag("one-shot") {
+        return Err(invalid("cannot have stream=true and one-shot=true"));
+    }
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
     let name = container.spec.name.clone();
     let first = state.engine.stats(&id).await.unwrap_or_default();
-    let is_stream = params.get("stream").is_none() || params.flag("stream");
     if !is_stream && params.flag("one-shot") {
         return Ok(Json(json(&state, &id, &name, None, &first).await).into_response());
     }

@@ -1,6 +1,7 @@
 //! Files in and out of containers: docker cp, docker diff.
 
 use crate::daemon::{Daemon, with_daemon};
+use rustix::fs::inotify;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -148,20 +149,34 @@ fn cve_2018_15664_links_of_a_container_lead_nowhere_else() {
     });
 }
 
+/// CVE-2019-14271: dockerd once changed its root to the container's and had the C library load what names users from there.
 #[test]
 fn cve_2019_14271_nothing_of_the_container_is_loaded_or_run() {
     with_daemon(|docker| {
         docker.import_busybox();
-        // What dockerd once loaded from inside the container: a library of the name service.
-        let script = "mkdir -p /lib/x86_64-linux-gnu /etc; echo broken >/lib/x86_64-linux-gnu/libnss_files.so.2; \
+        let script = "mkdir -p /lib/x86_64-linux-gnu /etc; echo broken >/lib/x86_64-linux-gnu/libnss_evil.so.2; \
                       echo 'passwd: evil' >/etc/nsswitch.conf; echo ok >/ok; sleep 100";
         docker.ok(&["run", "-d", "--name", "box", "-u", "0", "busybox", "sh", "-c", script]);
         docker.until("it is ready", || docker.run(&["exec", "box", "test", "-e", "/ok"]).0 == 0);
+        let pid = docker.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+        let root = std::path::PathBuf::from(format!("/proc/{}/root", pid.trim()));
+        let opened = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).unwrap();
+        for dir in ["etc", "lib", "lib/x86_64-linux-gnu", "bin"] {
+            let kinds = inotify::WatchFlags::OPEN | inotify::WatchFlags::ACCESS;
+            inotify::add_watch(&opened, root.join(dir), kinds).unwrap();
+        }
         let got = path(docker, "got");
         docker.ok(&["cp", "box:/ok", &got]);
+        docker.ok(&["cp", "-a", &got, "box:/again"]);
         assert_eq!(std::fs::read_to_string(&got).unwrap(), "ok\n");
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        assert!(!maps.contains("libnss_files"), "nothing was loaded into the engine");
+        let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&opened, &mut space);
+        if let Ok(event) = reader.next() {
+            panic!("{:?} of the container was opened", event.file_name());
+        }
+        // Had it been, it would have been seen.
+        std::fs::read(root.join("etc/nsswitch.conf")).unwrap();
+        assert_eq!(reader.next().unwrap().file_name(), Some(c"nsswitch.conf"));
     });
 }
 

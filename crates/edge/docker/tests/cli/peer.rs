@@ -83,6 +83,10 @@ const OURS: &[(&str, &str)] = &[
     ("fields::binds_have_the_options_that_a_mount_gives_them", "some came with API 1.44"),
     ("fields::fields_that_cannot_be_had_are_refused_by_their_names", "dockerd has them"),
     (
+        "archive::cve_2019_14271_nothing_of_the_container_is_loaded_or_run",
+        "dockerd reads who the container's users are in its files",
+    ),
+    (
         "archive::files_that_the_kernel_makes_are_copied_with_what_is_in_them",
         "dockerd copies from the container's own files alone",
     ),

@@ -155,6 +155,12 @@ fn what_contradicts_itself_is_refused_before_it_is_made() {
                 r#"{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"volume","Target":"/x","ReadOnly":true}]}}"#,
                 "must not set ReadOnly mode when using anonymous volumes",
             ),
+            (
+                "GET",
+                "/containers/one/stats?stream=1&one-shot=1",
+                "",
+                "cannot have stream=true and one-shot=true",
+            ),
             ("POST", "/v1.24/containers/one/start", r#"{"Binds":["/:/x"]}"#, "non-empty request body"),
         ] {
             let answer = docker.ask(method, path, body);

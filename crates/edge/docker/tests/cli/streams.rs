@@ -188,6 +188,25 @@ fn headers_and_refusals_are_docker_s() {
 }
 
 #[test]
+fn filters_may_be_typed_as_they_are() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        for name in ["one", "other"] {
+            docker.ok(&["create", "--name", name, "busybox"]);
+        }
+        let asked = |target: &str| docker.ask("GET", target, "");
+        let found = asked(r#"/v1.41/containers/json?all=1&filters={"name":["^/one$"]}"#);
+        assert!(
+            found.starts_with("HTTP/1.0 200") && found.contains("/one") && !found.contains("/other"),
+            "{found}"
+        );
+        let refused = asked(r#"/containers/json?filters={"none":["<x>"]}"#);
+        assert!(refused.starts_with("HTTP/1.0 400") && refused.contains("nvalid filter"), "{refused}");
+        docker.ok(&["rm", "one", "other"]);
+    });
+}
+
+#[test]
 fn a_head_is_of_what_docker_has_one_of_and_options_are_of_everything() {
     with_daemon(|docker| {
         docker.import_busybox();
