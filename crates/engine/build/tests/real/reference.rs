@@ -317,7 +317,7 @@ fn every_name_of_a_mounts_options_has_its_effect() {
         "FROM busybox AS made\nRUN mkdir /m && echo made > /m/f\nFROM busybox\nARG T=/x\nWORKDIR /w\n\
          RUN --mount=type=bind,from=made,src=/m,dst=/one --mount=from=made,source=m,destination=two \
          --mount=from=made,target=$T,readwrite=false --mount=from=made,target=/y,readonly=0 --mount=from=made,target=/z,readwrite \
-         cat /one/f /w/two/f > /out && ! touch /x/z && touch /y/z /z/z && ! touch /one/z\n\
+         cat /one/f /w/two/f > /out && test -e /x/m/f && ! touch /x/z && touch /y/z /z/z && ! touch /one/z\n\
          RUN --mount=type=cache,id=same,target=/c1 echo kept > /c1/f\n\
          RUN --mount=type=cache,id=same,target=/c2,readonly cat /c2/f >> /out && ! touch /c2/x\n\
          RUN --mount=type=cache,target=/c3//in/ echo own > /c3/in/f\n\
