@@ -26,6 +26,7 @@ pub(super) fn admitted(change: &Change<'_>, object: Value) -> Outcome<Value> {
     let row = &change.target.row;
     let decoded = Decoded { value: object, duplicates: Vec::new() };
     let mut object = schema::admit(row, decoded, FieldValidation::Ignore)?.object;
+    schema::leave_out(row.shape(), &mut object);
     row.default(&mut object);
     Ok(object)
 }

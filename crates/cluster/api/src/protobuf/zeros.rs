@@ -64,6 +64,7 @@ fn note_type(of: &mut schema::TypeDef, message: &'static Message, left: &mut Vec
             || field.is_required
             || KEPT_LISTS.contains(&(type_name, of_message.name));
         field.zero = zero(of_message, is_kept);
+        field.leaves_zero = !is_kept && leaves_zero(of_message);
         let (Shape::One(kind) | Shape::List(kind) | Shape::Map(kind)) = of_message.shape else { continue };
         if let (Kind::Message(inner), Some(at)) = (kind, named(&field.shape)) {
             left.push((at, inner));
@@ -98,6 +99,18 @@ fn zero(field: &Field, is_kept: bool) -> Option<Value> {
         }
         Shape::Inline(_) => None,
     }
+}
+
+/// Whether Go's JSON lacks a field that is zero, unless it is kept: it has all structs, and what pointers lead to.
+fn leaves_zero(field: &Field) -> bool {
+    let is_plain = match field.shape {
+        Shape::One(kind) => {
+            matches!(kind, Kind::Text | Kind::Int | Kind::Double | Kind::Flag | Kind::Bytes | Kind::Texts)
+        }
+        Shape::List(_) | Shape::Map(_) => true,
+        Shape::Inline(_) => false,
+    };
+    is_plain && field.presence == Presence::Written
 }
 
 #[cfg(test)]

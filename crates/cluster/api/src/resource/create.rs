@@ -24,6 +24,7 @@ use crate::admission::{self, Apart, Change, Operation, Reservation};
 use crate::flow;
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::patch::apply::{self, Record};
+use crate::schema;
 use crate::server::Inner;
 
 /// How often a generated name may turn out to be taken.
@@ -83,6 +84,7 @@ pub(super) async fn store_new(
     let prefix = head_value(&object, "generateName").to_owned();
     // As upstream has it, who changes the object sees no name that is generated, no identity and no time.
     let asked = &target.named(head_value(&object, "name"));
+    schema::leave_out(target.row.shape(), &mut object);
     target.row.default(&mut object);
     metadata::dedup_owners(&mut object, writer.notes, Moment::Sent);
     // Nobody owns what the server adds from here on.

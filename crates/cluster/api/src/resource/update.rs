@@ -26,6 +26,7 @@ use crate::auth::{Attributes, decide};
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{PartWrite, Served};
 use crate::patch::apply;
+use crate::schema;
 use crate::server::Inner;
 
 /// How often a change is computed anew when the object changed meanwhile and the writer named no version.
@@ -127,6 +128,7 @@ pub(super) async fn attempt(
     carry(&mut new, old, target)?;
     let part = PartWrite { name: writer.subresource, now: &hako_kube::time::now() };
     let hopeless = hopeless(target, &mut new, old, &part);
+    schema::leave_out(row.shape(), &mut new);
     row.default(&mut new);
     let change =
         Change { apart: Some(&apart), ..writer.change(server, Operation::Update, target, Some(old)) };

@@ -166,6 +166,7 @@ impl Builder {
                 patch: facts::of(name, field).map_or(Patch::default(), |fact| fact.patch),
                 default: facts::key_default(name, field).map(Value::from),
                 zero: None,
+                leaves_zero: false,
             })
             .collect();
         fields.sort_by(|one, other| one.name.cmp(&other.name));

@@ -13,9 +13,11 @@ mod check;
 pub mod decode;
 pub(crate) mod encode;
 mod facts;
+mod left_out;
 mod model;
 
 pub use check::{Admitted, FieldValidation, admit, admit_as};
 pub(crate) use check::{fit, fit_metadata};
 pub use decode::Decoded;
+pub(crate) use left_out::leave_out;
 pub use model::{Field, ListKind, Model, Patch, Scalar, Shape, TypeDef, model};

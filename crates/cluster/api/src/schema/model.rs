@@ -70,6 +70,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// What the original always has in place of a missing member: those are never new in what is there.
     pub zero: Option<Value>,
+    /// Whether the original leaves the member out where it is empty.
+    pub leaves_zero: bool,
 }
 
 /// How two writers share a list, in server-side apply.

@@ -75,5 +75,14 @@ fn fields_of(schema: &Schema) -> Vec<Field> {
 fn field(name: &str, shape: Shape) -> Field {
     let (name, description) = (name.to_owned(), String::new());
     let patch = Patch::default();
-    Field { name, description, is_required: false, shape, patch, default: None::<Value>, zero: None }
+    Field {
+        name,
+        description,
+        is_required: false,
+        shape,
+        patch,
+        default: None::<Value>,
+        zero: None,
+        leaves_zero: false,
+    }
 }

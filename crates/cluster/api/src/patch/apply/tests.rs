@@ -622,6 +622,7 @@ fn an_object_of_unknown_fields_goes_with_what_was_applied_in_it() {
         patch: crate::schema::Patch::default(),
         default: None,
         zero: None,
+        leaves_zero: false,
     };
     let shape = Shape::Object(vec![field]);
     let send = |manager: &str, live: Option<&Value>, spec: Value| {
@@ -656,6 +657,7 @@ fn shared(is_whole: bool) -> Shape {
         patch: crate::schema::Patch::default(),
         default: None,
         zero: None,
+        leaves_zero: false,
     };
     let text = || Shape::Scalar(crate::schema::Scalar::Text);
     let kind = match is_whole {

@@ -286,3 +286,18 @@ async fn times_and_bytes_are_kept_in_one_form_or_refused_in_go_s_words() {
     let why = "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 2";
     ask(&world, "POST", secrets, &secret("YW Jj")).await.refuses(400, why);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_empty_is_not_kept_and_nobody_owns_it() {
+    let world = World::start().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let sent = json!({"metadata": {"name": "a", "labels": {}, "annotations": {"x": ""}}, "data": {}, "immutable": false});
+    let made = ask(&world, "POST", CONFIG_MAPS, &sent).await.is(201);
+    assert_eq!((made.get("data"), made["metadata"].get("labels")), (None, None), "{made}");
+    assert_eq!((&made["immutable"], &made["metadata"]["annotations"]), (&json!(false), &json!({"x": ""})));
+    let owned = json!({"f:immutable": {}, "f:metadata": {"f:annotations": {".": {}, "f:x": {}}}});
+    assert_eq!(made["metadata"]["managedFields"][0]["fieldsV1"], owned);
+    let emptied = json!({"metadata": {"annotations": {"x": null}}});
+    let made = ask(&world, "PATCH", &path, &emptied).await.is(200);
+    assert_eq!(made["metadata"].get("annotations"), None, "{made}");
+}
