@@ -27,9 +27,11 @@ use crate::admission::{self, Notes, Operation};
 use crate::auth::Identity;
 use crate::http::{Failure, Outcome, Request, answer};
 use crate::kinds::{Dependents, Served};
+use crate::schema;
 use crate::server::Inner;
 
 const ATTEMPTS: usize = 16;
+const TYPE_NAME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 const OF_COLLECTOR: [&str; 2] = [FOREGROUND, ORPHAN];
@@ -77,13 +79,14 @@ impl Options {
         options.check()
     }
 
-    pub(super) fn from_value(value: Value) -> Outcome<Self> {
+    pub(super) fn from_value(mut value: Value) -> Outcome<Self> {
         // An object that was sent to be changed or made is not one to be deleted.
         if let Some(kind) = value["kind"].as_str().filter(|kind| !["", "DeleteOptions"].contains(kind)) {
             return Err(Failure::bad_request(format!("the body is no DeleteOptions: its kind is {kind:?}")));
         }
-        let options: Self = serde_json::from_value(value)
-            .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?;
+        let refused = |fault: String| Failure::bad_request(format!("the body is no DeleteOptions: {fault}"));
+        schema::fit(TYPE_NAME, &mut value).map_err(refused)?;
+        let options: Self = serde_json::from_value(value).map_err(|error| refused(error.to_string()))?;
         options.check()
     }
 

@@ -172,6 +172,8 @@ async fn options_of_a_deletion_that_make_no_sense_are_refused() {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     let text = "the body is no DeleteOptions: its kind is \"ConfigMap\"";
     delete(&world, &path, object).await.refuses(400, text);
+    let text = "json: cannot unmarshal number 1.0 into Go struct field DeleteOptions.gracePeriodSeconds of type int64";
+    delete(&world, &path, json!({"gracePeriodSeconds": 1.0})).await.refuses(400, text);
     let text = "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
     delete(&world, &path, json!({"propagationPolicy": "Sideways"})).await.refuses(422, text);
     let text = "dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\"";
