@@ -3,8 +3,8 @@
 //! What the kernel does for a port takes the longer the more ports a bridge has, so where starts follow each other a thread
 //! of its own does it between them ([decision 20](../../../../../docs/decisions/0020-a-start-among-many.md)).
 //!
-//! Invariant: there is at most one, in a network that is there, and nothing of it is recorded. Descriptors hold it, so it
-//! ends with this process however that does.
+//! Invariant: there are at most two, in one network that is there, and nothing of them is recorded. Descriptors hold them, so
+//! they end with this process however that does.
 
 use super::device::{open_port, set_ipv6};
 use super::options;
@@ -16,6 +16,7 @@ use hako_netlink::{Links, Veth};
 use hako_sys::CloneFlags;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 
 /// How long a place is kept for a start, and how soon one start has to follow another for a place to be made.
 const KEPT: Duration = Duration::from_secs(2);
+/// How many there are: to make one takes about as long as what is between two starts, where a bridge has many ports.
+const PLACES: usize = 2;
 /// How long a start waits for the place that is being made: about what it would take to do without.
 const AWAITED: Duration = Duration::from_millis(10);
 /// The most that it may take to make one.
@@ -37,7 +40,6 @@ const LINK_PREFIX: &str = "hnp";
 /// A place in a network, for a sandbox that is in no other and asks for nothing of its link.
 #[derive(Debug)]
 pub struct Ahead {
-    network: String,
     namespace: File,
     /// The host's end.
     pub(super) link: String,
@@ -64,7 +66,7 @@ impl Networks {
     pub fn make_ahead(&self, network: &str) {
         let net = self.table.read().net(network).ok().filter(|net| can_be_ahead(net)).cloned();
         if let Some(net) = net {
-            self.ahead.order(net);
+            self.ahead.order(&net);
         }
     }
 }
@@ -77,7 +79,7 @@ fn can_be_ahead(net: &NetworkSpec) -> bool {
         && !net.options.contains_key(options::PREFIX)
 }
 
-/// The place that is there, or on its way, and the thread that makes it.
+/// The places that are there, or on their way, and the thread that makes them.
 #[derive(Debug)]
 pub(super) struct Stock {
     shelf: Arc<Shelf>,
@@ -92,30 +94,37 @@ struct Shelf {
 
 #[derive(Debug, Default)]
 struct Content {
-    place: Place,
-    /// The last start.
-    last: Option<(String, Instant)>,
+    places: Places,
+    last: Option<Last>,
 }
 
+/// All of one network.
 #[derive(Debug, Default)]
-enum Place {
-    #[default]
-    None,
-    /// Being made in this network; one start at most waits for it.
-    Underway {
-        network: String,
-        is_awaited: bool,
-    },
-    Ready(Ahead),
+struct Places {
+    network: String,
+    ready: VecDeque<Ahead>,
+    /// How many are being made, and how many starts wait for one of them.
+    underway: usize,
+    awaited: usize,
 }
 
-impl Place {
-    fn network(&self) -> Option<&str> {
-        match self {
-            Self::None => None,
-            Self::Underway { network, .. } => Some(network),
-            Self::Ready(ahead) => Some(&ahead.network),
-        }
+/// The last start, and how many there were in a row.
+#[derive(Debug)]
+struct Last {
+    network: String,
+    at: Instant,
+    starts: usize,
+}
+
+impl Content {
+    /// Notes a start. Returns how many places the next ones are to have.
+    fn note(&mut self, network: &str) -> usize {
+        let now = Instant::now();
+        let before = self.last.take();
+        let before = before.filter(|last| last.network == network && now.duration_since(last.at) < KEPT);
+        let starts = before.map_or(1, |last| last.starts.saturating_add(1));
+        self.last = Some(Last { network: network.to_owned(), at: now, starts });
+        PLACES.min(starts - 1)
     }
 }
 
@@ -133,67 +142,74 @@ impl Stock {
 
     fn take(&self, network: &str) -> Option<Ahead> {
         let mut content = self.shelf.content.lock();
-        if let Place::Underway { network: being_made, is_awaited } = &mut content.place
-            && being_made == network
-            && !std::mem::replace(is_awaited, true)
-        {
-            self.shelf.changed.wait_for(&mut content, AWAITED);
+        let places = &mut content.places;
+        if places.network == network && places.ready.is_empty() && places.awaited < places.underway {
+            places.awaited += 1;
+            let is_to_come = |content: &mut Content| {
+                let places = &content.places;
+                places.network == network && places.ready.is_empty() && places.underway > 0
+            };
+            self.shelf.changed.wait_while_for(&mut content, is_to_come, AWAITED);
         }
-        match &content.place {
-            Place::Ready(ahead) if ahead.network == network => {}
-            _ => return None,
-        }
-        match std::mem::take(&mut content.place) {
-            Place::Ready(ahead) => Some(ahead),
-            Place::None | Place::Underway { .. } => None,
-        }
+        let places = &mut content.places;
+        if places.network == network { places.ready.pop_front() } else { None }
     }
 
-    fn order(&self, net: NetworkSpec) {
-        let now = Instant::now();
+    fn order(&self, net: &NetworkSpec) {
         let mut content = self.shelf.content.lock();
-        let before = content.last.replace((net.id.clone(), now));
-        let follows = before.is_some_and(|(network, at)| network == net.id && now.duration_since(at) < KEPT);
-        if !follows || content.place.network() == Some(&net.id) {
+        let wanted = content.note(&net.id);
+        if wanted == 0 {
             return;
         }
-        put(content, Place::Underway { network: net.id.clone(), is_awaited: false });
-        // The thread lives as long as this does, unless it could not go on; then starts do without.
-        let _ = self.orders.send(net);
+        let before = match content.places.network == net.id {
+            true => None,
+            false => Some(std::mem::replace(
+                &mut content.places,
+                Places { network: net.id.clone(), ..Places::default() },
+            )),
+        };
+        let places = &mut content.places;
+        let missing = wanted.saturating_sub(places.ready.len() + places.underway);
+        places.underway += missing;
+        drop(content);
+        // Outside the lock: the kernel is told to take namespaces away.
+        drop(before);
+        for _ in 0..missing {
+            // The thread lives as long as this does, unless it could not go on; then starts do without.
+            let _ = self.orders.send(net.clone());
+        }
     }
 
     /// The network goes.
     pub(super) fn discard(&self, network: &str) {
         let content = self.shelf.content.lock();
-        if content.place.network() == Some(network) {
-            put(content, Place::None);
+        if content.places.network == network {
+            empty(content);
         }
     }
 
-    /// The network has no room for what nobody may ask for. Returns the link that there was, which takes a while to go.
-    pub(super) fn give_up(&self, network: &str) -> Option<String> {
+    /// The network has no room for what nobody may ask for. Returns the links that there were, which take a while to go.
+    pub(super) fn give_up(&self, network: &str) -> Vec<String> {
         let mut content = self.shelf.content.lock();
-        let is_underway = |content: &mut Content| matches!(&content.place, Place::Underway { network: being_made, .. } if being_made == network);
+        let is_underway =
+            |content: &mut Content| content.places.network == network && content.places.underway > 0;
         self.shelf.changed.wait_while_for(&mut content, is_underway, SETTLED);
-        if content.place.network() != Some(network) {
-            return None;
+        if content.places.network != network {
+            return Vec::new();
         }
-        let link = match &content.place {
-            Place::Ready(ahead) => Some(ahead.link.clone()),
-            Place::None | Place::Underway { .. } => None,
-        };
-        put(content, Place::None);
-        link
+        let links = content.places.ready.iter().map(|ahead| ahead.link.clone()).collect();
+        empty(content);
+        links
     }
 
     pub(super) fn clear(&self) {
-        put(self.shelf.content.lock(), Place::None);
+        empty(self.shelf.content.lock());
     }
 }
 
-/// What was there ends outside the lock: the kernel is told to take a namespace away.
-fn put(mut content: MutexGuard<'_, Content>, place: Place) {
-    let before = std::mem::replace(&mut content.place, place);
+/// What was there ends outside the lock: the kernel is told to take namespaces away.
+fn empty(mut content: MutexGuard<'_, Content>) {
+    let before = std::mem::take(&mut content.places);
     drop(content);
     drop(before);
 }
@@ -209,10 +225,10 @@ fn work(mut maker: Maker, shelf: &Shelf, orders: &mpsc::Receiver<NetworkSpec>) {
         let net = match order {
             Ok(net) => net,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let content = shelf.content.lock();
-                if matches!(content.place, Place::Ready(_)) {
-                    put(content, Place::None);
-                }
+                let mut content = shelf.content.lock();
+                let before = std::mem::take(&mut content.places.ready);
+                drop(content);
+                drop(before);
                 is_kept = false;
                 continue;
             }
@@ -220,20 +236,40 @@ fn work(mut maker: Maker, shelf: &Shelf, orders: &mpsc::Receiver<NetworkSpec>) {
         };
         let made = maker.make(&net);
         hako_sys::failpoint!("network.ahead.made");
-        let place = made.unwrap_or_else(|error| {
-            tracing::debug!(network = net.name, %error, "a place was not made ahead");
-            Place::None
-        });
-        let content = shelf.content.lock();
-        // Meanwhile somebody may have removed the network.
-        if matches!(&content.place, Place::Underway { network, .. } if *network == net.id) {
-            is_kept = matches!(place, Place::Ready(_));
-            put(content, place);
-            shelf.changed.notify_all();
-        }
+        is_kept = shelf.put(&net, made);
         if !maker.is_home {
             return;
         }
+    }
+}
+
+impl Shelf {
+    /// Puts a place there, unless nobody wants it any more. Returns whether there are any.
+    fn put(&self, net: &NetworkSpec, made: Result<Ahead>) -> bool {
+        let mut content = self.content.lock();
+        let places = &mut content.places;
+        // Meanwhile somebody may have removed the network.
+        let is_wanted = places.network == net.id && places.underway > 0;
+        if is_wanted {
+            places.underway -= 1;
+            places.awaited = places.awaited.saturating_sub(1);
+        }
+        let unwanted = match made {
+            Ok(ahead) if is_wanted => {
+                places.ready.push_back(ahead);
+                None
+            }
+            Ok(ahead) => Some(ahead),
+            Err(error) => {
+                tracing::debug!(network = net.name, %error, "a place was not made ahead");
+                None
+            }
+        };
+        let has_any = !places.ready.is_empty();
+        drop(content);
+        drop(unwanted);
+        self.changed.notify_all();
+        has_any
     }
 }
 
@@ -251,12 +287,12 @@ impl Maker {
         Ok(Self { host: own_namespace()?, links: Links::open()?, is_home: true })
     }
 
-    fn make(&mut self, net: &NetworkSpec) -> Result<Place> {
+    fn make(&mut self, net: &NetworkSpec) -> Result<Ahead> {
         hako_sys::unshare(CloneFlags::NEWNET).map_err(|source| NetworkError::NewNamespace { source })?;
         let made = self.fill(net);
         // One that cannot go home makes nothing any more.
         self.is_home = move_into_link_name_space(self.host.as_fd(), Some(LinkNameSpaceType::Network)).is_ok();
-        made.map(Place::Ready)
+        made
     }
 
     /// In the new namespace: everything that a start would do, up to the addresses.
@@ -280,7 +316,7 @@ impl Maker {
         // Before it is up: it says nothing with the hardware address that it is going to lose.
         set_ipv6(INTERFACE, "disable_ipv6", "1")?;
         Links::open()?.set_up(INTERFACE)?;
-        Ok(Ahead { network: net.id.clone(), namespace, link, _sysfs: sysfs })
+        Ok(Ahead { namespace, link, _sysfs: sysfs })
     }
 }
 

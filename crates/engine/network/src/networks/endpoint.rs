@@ -94,8 +94,11 @@ impl Networks {
         let mut connect = || kernel.devices.connect(net, endpoint, request.netns);
         match connect() {
             Err(full @ NetworkError::BridgeFull { .. }) => {
-                let ahead = self.ahead.give_up(&net.id).ok_or(full)?;
-                kernel.devices.disconnect(&ahead)?;
+                let ahead = self.ahead.give_up(&net.id);
+                if ahead.is_empty() {
+                    return Err(full);
+                }
+                ahead.iter().try_for_each(|link| kernel.devices.disconnect(link))?;
                 kernel.devices.connect(net, endpoint, request.netns)?;
             }
             connected => connected?,

@@ -6,6 +6,7 @@ use hako_network::{Ahead, Connect, Endpoint, NetworkRequest, NetworkSpec, Networ
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,7 @@ fn a_sandbox_in_a_place_made_ahead_is_as_any_other() {
         let ahead = taken(&networks, &net);
         let quick = sandbox_in(&ahead, "quick");
         let at_quick = connect(&networks, &net, &quick, &ahead);
-        assert_eq!(made_ahead(), HashSet::from([at_quick.link.clone()]), "its link is the one made ahead");
+        assert!(made_ahead().contains(&at_quick.link), "its link is the one made ahead");
         assert_ne!(at_quick.addresses, at_plain.addresses);
         // The kernel takes a while to notice that a link is up.
         wait_until("the same view", || seen(&quick, &at_quick) == seen(&plain, &at_plain));
@@ -96,7 +97,7 @@ fn a_sandbox_in_a_place_made_ahead_is_as_any_other() {
         assert_eq!(quick.ask((there, 80)).unwrap(), here.to_string());
         assert_eq!(plain.ask((here, 80)).unwrap(), there.to_string());
         networks.disconnect(&net.id, "quick", Some(&quick.namespace)).unwrap();
-        assert!(made_ahead().is_empty() && quick.ask((there, 80)).is_err());
+        assert!(!made_ahead().contains(&at_quick.link) && quick.ask((there, 80)).is_err());
         quick.connect(&networks, &net).unwrap();
         assert_eq!(quick.ask((there, 80)).unwrap(), here.to_string(), "and once more");
         networks.teardown().unwrap();
@@ -125,13 +126,39 @@ fn a_place_is_for_one_sandbox_and_its_own_network_only() {
         let networks = open(dir);
         let (net, other) =
             (networks.create(request("app")).unwrap(), networks.create(request("other")).unwrap());
-        let ahead = taken(&networks, &net);
-        assert!(networks.take_ahead(&net.id).is_none(), "it was the only one");
+        let mut taken = vec![taken(&networks, &net)];
+        taken.extend(std::iter::from_fn(|| networks.take_ahead(&net.id)));
+        let namespaces: HashSet<u64> =
+            taken.iter().map(|ahead| ahead.namespace().metadata().unwrap().ino()).collect();
+        assert_eq!(namespaces.len(), taken.len());
         // One start of another network is no sequence of starts.
         networks.make_ahead(&other.id);
         assert!(networks.take_ahead(&other.id).is_none());
-        drop(ahead);
+        drop(taken);
         wait_until("the end of what was not used", || made_ahead().is_empty());
+        networks.teardown().unwrap();
+    });
+}
+
+#[test]
+fn the_longer_the_row_of_starts_the_more_places_are_made_but_two_at_most() {
+    on_host(|dir| {
+        let networks = open(dir);
+        let net = networks.create(request("app")).unwrap();
+        for expected in [0, 1, 2, 2, 2] {
+            networks.make_ahead(&net.id);
+            wait_until("the places of this row", || made_ahead().len() >= expected);
+            assert_eq!(made_ahead().len(), expected);
+        }
+        // Who comes for one has the one that was made first, and the next takes its place.
+        drop(networks.take_ahead(&net.id).unwrap());
+        networks.make_ahead(&net.id);
+        let mut both = Vec::new();
+        wait_until("two places", || {
+            both.extend(networks.take_ahead(&net.id));
+            both.len() == 2
+        });
+        assert!(networks.take_ahead(&net.id).is_none());
         networks.teardown().unwrap();
     });
 }
