@@ -2,6 +2,7 @@
 
 use super::REQUEST;
 use super::health::HEALTH;
+use crate::api::ApiVersion;
 use crate::error::{Answer, Failure};
 use crate::params::Params;
 use crate::{DockerState, human, network};
@@ -19,6 +20,7 @@ pub(crate) async fn inspect(
     State(state): State<DockerState>,
     Path(name): Path<String>,
     params: Params,
+    version: ApiVersion,
 ) -> Answer {
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
@@ -44,12 +46,27 @@ pub(crate) async fn inspect(
         "Config": config(&container, &request),
         "NetworkSettings": network_settings(&container, sandbox.as_ref()),
     });
+    if !version.has(45) {
+        alias_by_id(&mut shown["NetworkSettings"]["Networks"], id.short());
+    }
     if params.flag("size") {
         let (written, whole) = super::sizes(&state, &id, &container.resolved.image_id).await?;
         shown["SizeRw"] = json!(written);
         shown["SizeRootFs"] = json!(whole);
     }
     Ok(Json(shown).into_response())
+}
+
+/// Until API 1.45 the short id was one of the aliases in networks with names; compose's first version connects anew where it is
+/// not.
+fn alias_by_id(networks: &mut Value, short: &str) {
+    let networks = networks.as_object_mut().into_iter().flatten();
+    for (_, network) in networks.filter(|(name, _)| !["bridge", "host", "none"].contains(&name.as_str())) {
+        match &mut network["Aliases"] {
+            Value::Array(aliases) => aliases.push(json!(short)),
+            none => *none = json!([short]),
+        }
+    }
 }
 
 /// The `HostConfig` that inspect shows.

@@ -195,10 +195,32 @@ fn an_inspect_shows_mounts_ports_and_paths_as_docker_does() {
         docker.ok(&["stop", "-t", "0", "box"]);
         assert_eq!(inspected("{{json .NetworkSettings.Ports}}"), "{}\n");
         docker.ok(&["rm", "-v", "box"]);
-        docker.ok(&["create", "--name", "box", "--privileged", "busybox"]);
-        assert_eq!(inspected("{{json .HostConfig.MaskedPaths}}"), "null\n");
-        docker.ok(&["rm", "box"]);
         docker.ok(&["volume", "rm", "named", "empty", "vol"]);
+    });
+}
+
+#[test]
+fn an_inspect_says_what_is_masked_and_older_clients_see_the_id_among_the_aliases() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["network", "create", "app"]);
+        docker.ok(&["create", "--name", "box", "--privileged", "--network", "app", "busybox"]);
+        let masked = docker.ok(&["inspect", "-f", "{{json .HostConfig.MaskedPaths}}", "box"]);
+        assert_eq!(masked, "null\n");
+        docker.ok(&["rm", "box"]);
+        let made = ["run", "-d", "--network", "app", "--network-alias", "web", "busybox", "sleep", "1000"];
+        let id = docker.ok(&made);
+        let id = id.trim();
+        let aliases = |version: &str| {
+            let answer = docker.ask("GET", &format!("/{version}/containers/{id}/json"), "");
+            let shown: serde_json::Value =
+                serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+            shown["NetworkSettings"]["Networks"]["app"]["Aliases"].clone()
+        };
+        assert_eq!(aliases("v1.41"), serde_json::json!(["web", &id[..12]]));
+        assert!(docker.is_peer() || aliases("v1.45") == serde_json::json!(["web"]));
+        docker.ok(&["rm", "-f", id]);
+        docker.ok(&["network", "rm", "app"]);
     });
 }
 
