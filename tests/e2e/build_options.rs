@@ -287,13 +287,21 @@ fn an_image_is_kept_where_the_output_is_one_and_its_names_are_those_of_the_flags
         }
         desk.platform.run(&["rmi", "app", "second:2"]);
     }
+    for output in ["type=image,name=third:3", "type=docker,\"name=third:3,fourth:4\"", "name=third:3,type=image"] {
+        desk.build(&["-o", output, &main]);
+        assert_eq!(desk.platform.run(&["run", "--rm", "third:3", "cat", "/out"]), "made\n", "{output}");
+        desk.platform.run(&["rmi", "app", "third:3"]);
+    }
+    desk.platform.run(&["rmi", "fourth:4"]);
     desk.build(&["-o", "out", &main]);
     assert_eq!(fs::read_to_string(desk.path("out/out")).unwrap(), "made\n");
     assert!(!desk.platform.run(&["images"]).contains("app"), "a directory alone is no image");
     for (output, part) in [
         ("type=oci", "needs dest=PATH"),
         ("type=cacheonly", "no output of type"),
-        ("type=image,name=x", "no field"),
+        ("type=image,unpack=true", "no field"),
+        ("type=tar,dest=x,name=y", "files have no name="),
+        ("type=image,name=X:y:z", "X:y:z"),
     ] {
         let said = desk.refused(&["-o", output, &main]);
         assert!(said.contains(part), "{output}: {said}");

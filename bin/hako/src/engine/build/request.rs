@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 /// The request, and whether standard input is the context's tar.
 pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> {
+    let (outputs, named) = outputs(args)?;
     let mut request = BuildRequest {
-        tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
+        tags: args.tags.iter().chain(&named).map(|tag| tag.parse()).collect::<Result<_, _>>()?,
         args: build_args(&args.build_args)?,
         contexts: build_contexts(&args.build_contexts)?,
         secrets: secrets(&args.secrets)?,
@@ -29,7 +30,7 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
             .collect::<Result<_, _>>()
             .map_err(anyhow::Error::msg)?,
         limits: limits::limits(&args.limits)?,
-        outputs: outputs(args)?,
+        outputs,
         cache_from: args.cache_from.iter().map(|text| cache::source(text)).collect::<anyhow::Result<_>>()?,
         cache_to: args.cache_to.iter().map(|text| cache::export(text)).collect::<anyhow::Result<_>>()?,
         sbom: attest::sbom(args)?,
@@ -163,7 +164,14 @@ fn build_contexts(all: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
 
 /// The fields of `a=b,c=d`.
 pub(super) fn fields(text: &str) -> Vec<(&str, &str)> {
-    text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect()
+    let mut is_quoted = false;
+    let all = text.split(|letter| {
+        is_quoted ^= letter == '"';
+        letter == ',' && !is_quoted
+    });
+    all.map(|field| field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field))
+        .map(|field| field.split_once('=').unwrap_or((field, "")))
+        .collect()
 }
 
 fn secrets(all: &[String]) -> anyhow::Result<BTreeMap<String, Secret>> {
@@ -260,12 +268,14 @@ pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut Pa
     Ok(all.pop())
 }
 
-fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<Output>> {
+/// The outputs, and the names that they give the image besides `--tag`.
+fn outputs(args: &BuildArgs) -> anyhow::Result<(Vec<Output>, Vec<String>)> {
+    let mut names = Vec::new();
     let mut outputs: Vec<Output> =
-        args.outputs.iter().map(|text| output(text)).collect::<anyhow::Result<_>>()?;
+        args.outputs.iter().map(|text| output(text, &mut names)).collect::<anyhow::Result<_>>()?;
     let is_image = |output: &Output| matches!(output, Output::Image { .. });
     if args.push {
-        if args.tags.is_empty() {
+        if args.tags.is_empty() && names.is_empty() {
             bail!("--push needs a name to push: give one with --tag");
         }
         // One that is asked for already keeps its form.
@@ -277,10 +287,10 @@ fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<Output>> {
     if args.load && !outputs.iter().any(is_image) {
         outputs.push(Output::Image { push: false, compression: None });
     }
-    Ok(outputs)
+    Ok((outputs, names))
 }
 
-fn output(text: &str) -> anyhow::Result<Output> {
+fn output(text: &str, names: &mut Vec<String>) -> anyhow::Result<Output> {
     if text == STDOUT {
         return Ok(Output::Tar { dest: STDOUT.into() });
     }
@@ -291,6 +301,7 @@ fn output(text: &str) -> anyhow::Result<Output> {
         return Ok(Output::Local { dest: std::path::absolute(text)? });
     }
     let (mut kind, mut dest, mut push, mut tar, mut compression) = ("", None, false, true, None);
+    let mut named = Vec::new();
     for (key, value) in fields(text) {
         match key {
             "type" => kind = value,
@@ -300,9 +311,14 @@ fn output(text: &str) -> anyhow::Result<Output> {
             "push" => push = value != "false",
             "tar" => tar = value != "false",
             "compression" => compression = Some(value.parse::<LayerForm>()?),
-            _ => bail!("an output has no field {key:?}, expected type, dest, push, tar or compression"),
+            "name" => named.extend(value.split(',').map(str::to_owned)),
+            _ => bail!("an output has no field {key:?}, expected type, name, dest, push, tar or compression"),
         }
     }
+    if !named.is_empty() && matches!(kind, "local" | "tar") {
+        bail!("{text}: files have no name=, an image has");
+    }
+    names.append(&mut named);
     if dest.as_deref() == Some(Path::new(STDOUT)) && (kind == "local" || !tar) {
         bail!("{text}: a directory cannot go to standard output, a tar can: type=tar");
     }
