@@ -7,17 +7,31 @@ use hako_client::{Api, Informer, ListParams, Object, ResourceType};
 use hako_error::{Error, Kind, Result};
 use hako_kube::quota::{self, Usage, add, counted_by, is_selected};
 use hako_names::Quantity;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For how long a quota has to stay as it is until less is taken for used.
-const SETTLING: Duration = Duration::from_millis(50);
+/// For how long a quota has to stay as it is until less is taken for used: longer than from a charge to the object that
+/// it was for, on a busy machine too.
+const SETTLING: Duration = Duration::from_millis(200);
+/// How many objects are asked for at once.
+const PAGE: u32 = 500;
 /// What no change told of is found by then.
 const AGAIN: Duration = Duration::from_secs(300);
+
+/// Where pods, claims and services are counted.
+#[derive(Clone, Copy)]
+enum Source {
+    /// In the caches, which may be behind.
+    Caches,
+    /// In what the API has now.
+    Api,
+}
 
 impl Controller {
     pub(super) async fn sync(&self, key: Key) -> Result<Option<Duration>> {
@@ -27,12 +41,16 @@ impl Controller {
         };
         let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone()).unwrap_or_default();
         let spec = to_value(&quota.spec)?;
-        let used = self.used(&key.0, &hard, &spec).await?;
-        let status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
-        if !is_same(quota.status.as_ref(), &status) {
-            if is_less(&status, quota.status.as_ref()) && !self.has_settled(&key, &quota) {
+        let used = self.used(&key.0, &hard, &spec, Source::Caches).await?;
+        let mut status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
+        if is_less(&status, quota.status.as_ref()) {
+            if !self.has_settled(&key, &quota) {
                 return Ok(Some(SETTLING));
             }
+            let hard = status.hard.as_ref().unwrap_or(const { &BTreeMap::new() });
+            status.used = Some(self.used(&key.0, hard, &spec, Source::Api).await?);
+        }
+        if !is_same(quota.status.as_ref(), &status) {
             let mut changed = (*quota).clone();
             changed.status = Some(status);
             let api: Api<ResourceQuota> = self.client.namespaced(&key.0);
@@ -44,8 +62,8 @@ impl Controller {
         Ok(Some(AGAIN))
     }
 
-    /// Whether nothing was charged for a while: admission charges before it stores, and the caches show what it
-    /// stored a little later. To take less than was charged for used would let in more than there may be.
+    /// Whether nothing was charged for a while: admission charges before it stores. To take less than was charged for
+    /// used would let in more than there may be; what is charged from now on makes the write of the status fail.
     fn has_settled(&self, key: &Key, quota: &ResourceQuota) -> bool {
         let version = quota.metadata.resource_version.clone().unwrap_or_default();
         let mut surplus = self.surplus.lock();
@@ -66,14 +84,17 @@ impl Controller {
         namespace: &str,
         hard: &BTreeMap<String, Text>,
         spec: &Value,
+        source: Source,
     ) -> Result<BTreeMap<String, Text>> {
         let kinds: BTreeSet<(&str, &str)> = hard.keys().filter_map(|name| counted_by(name)).collect();
         let mut total = Usage::new();
         for kind in kinds {
             let one = match kind {
-                ("", "pods") => of_cached(&self.pods, namespace, kind, spec)?,
-                ("", "persistentvolumeclaims") => of_cached(&self.claims, namespace, kind, spec)?,
-                ("", "services") => of_cached(&self.services, namespace, kind, spec)?,
+                ("", "pods") => self.of_known(&self.pods, namespace, kind, spec, source).await?,
+                ("", "persistentvolumeclaims") => {
+                    self.of_known(&self.claims, namespace, kind, spec, source).await?
+                }
+                ("", "services") => self.of_known(&self.services, namespace, kind, spec, source).await?,
                 kind => self.of_listed(namespace, kind, spec).await?,
             };
             add(&mut total, one);
@@ -84,6 +105,24 @@ impl Controller {
             Some((name.clone(), Text(amount.to_string())))
         };
         Ok(hard.keys().filter_map(of).collect())
+    }
+
+    /// Of kinds that there are caches of.
+    async fn of_known<K: Object<Scope = NamespaceResourceScope>>(
+        &self,
+        cache: &Informer<K>,
+        namespace: &str,
+        kind: (&str, &str),
+        spec: &Value,
+        source: Source,
+    ) -> Result<Usage> {
+        match source {
+            Source::Caches => sum::<K>(cache.list_in(namespace), kind, spec),
+            Source::Api => {
+                let api: Api<K> = self.client.namespaced(namespace);
+                sum::<K>(api.list_all(&ListParams::default().limit(PAGE)).await?.items, kind, spec)
+            }
+        }
     }
 
     /// Of kinds that are only counted, the number is asked for, not the objects.
@@ -113,15 +152,14 @@ impl Controller {
     }
 }
 
-fn of_cached<K: Object>(
-    objects: &Informer<K>,
-    namespace: &str,
+fn sum<K: Object>(
+    objects: impl IntoIterator<Item = impl Borrow<K>>,
     kind: (&str, &str),
     spec: &Value,
 ) -> Result<Usage> {
     let mut total = Usage::new();
-    for object in objects.list_in(namespace) {
-        let value = to_value(&*object)?;
+    for object in objects {
+        let value = to_value(object.borrow())?;
         if is_selected(spec, kind, &value) {
             add(&mut total, quota::usage(kind, &value));
         }
