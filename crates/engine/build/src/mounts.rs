@@ -121,16 +121,7 @@ impl Mounts {
                 Ok(())
             }
             MountKind::Tmpfs { size_bytes, is_read_only } => {
-                let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
-                options.extend(is_read_only.then(|| "ro".to_owned()));
-                options.extend(size_bytes.map(|size| format!("size={size}")));
-                let built = MountBuilder::default()
-                    .destination(&mount.target)
-                    .source("tmpfs")
-                    .typ("tmpfs")
-                    .options(options)
-                    .build();
-                self.list.push(built.map_err(incomplete)?);
+                self.list.push(tmpfs(&mount.target, *size_bytes, *is_read_only)?);
                 Ok(())
             }
             MountKind::Secret { id, env, is_required, owner } => {
@@ -299,6 +290,15 @@ fn missing(is_required: bool, flag: &str, what: &str, id: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+fn tmpfs(target: &str, size_bytes: Option<u64>, is_read_only: bool) -> Result<Mount> {
+    let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
+    options.extend(is_read_only.then(|| "ro".to_owned()));
+    options.extend(size_bytes.map(|size| format!("size={size}")));
+    let built =
+        MountBuilder::default().destination(target).source("tmpfs").typ("tmpfs").options(options).build();
+    built.map_err(incomplete)
 }
 
 fn incomplete(error: impl std::error::Error + Send + Sync + 'static) -> Error {

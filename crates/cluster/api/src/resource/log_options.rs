@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_of_a_log_is_refused_as_upstream_words_it() {
-        let of = |query: &str| check(&Query::parse(query), "p").map_err(|it| it.status().clone());
+        let of = |query: &str| check(&Query::parse(query), "p").map_err(|it| Box::new(it.status().clone()));
         for good in [
             "",
             "tailLines=0&limitBytes=1&sinceSeconds=1&stream=All",

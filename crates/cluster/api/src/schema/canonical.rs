@@ -107,7 +107,7 @@ mod tests {
         ] {
             let mut value = json!(text);
             let is = is
-                .map(|text| Value::from(text))
+                .map(Value::from)
                 .map_err(|at: usize| format!("illegal base64 data at input byte {at}"));
             assert_eq!(bytes(&mut value).map(|()| value), is, "{text:?}");
         }

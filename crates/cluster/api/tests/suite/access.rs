@@ -155,7 +155,7 @@ async fn a_deletion_says_in_one_way_only_what_becomes_of_dependents() {
             path.to_owned(),
             r#"{"propagationPolicy":"x"}"#,
             "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"x\": supported \
-             values: \"Background\", \"Foreground\", \"Orphan\"",
+             values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
         ),
     ] {
         let (code, _, answer) = send(&world, request("DELETE", &path, "application/json", body)).await;

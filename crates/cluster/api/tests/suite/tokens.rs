@@ -143,6 +143,13 @@ async fn requests_for_tokens_are_held_to_what_they_may_ask() {
     let flags = ["create", "token", "robot", "--bound-object-kind", "Pod", "--bound-object-name", "p"];
     let (worked, _, error) = world.try_kubectl(&flags, "").await;
     assert!(!worked && error.contains("different serviceaccount name"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_requests_for_tokens_say_of_the_account_and_what_binds_them_has_to_hold() {
+    let world = World::start().await;
+    account(&world, "robot").await;
+    world.inside().namespaced::<Pod>("default").create(&pod("p")).await.unwrap();
     let path = "/api/v1/namespaces/default/serviceaccounts/robot/token";
     let bound = |kind: &str, version: &str| json!({"boundObjectRef": {"kind": kind, "apiVersion": version, "name": "p", "uid": "u"}});
     for (metadata, spec, code, why) in [
