@@ -287,7 +287,9 @@ fn an_image_is_kept_where_the_output_is_one_and_its_names_are_those_of_the_flags
         }
         desk.platform.run(&["rmi", "app", "second:2"]);
     }
-    for output in ["type=image,name=third:3", "type=docker,\"name=third:3,fourth:4\"", "name=third:3,type=image"] {
+    for output in
+        ["type=image,name=third:3", "type=docker,\"name=third:3,fourth:4\"", "name=third:3,type=image"]
+    {
         desk.build(&["-o", output, &main]);
         assert_eq!(desk.platform.run(&["run", "--rm", "third:3", "cat", "/out"]), "made\n", "{output}");
         desk.platform.run(&["rmi", "app", "third:3"]);

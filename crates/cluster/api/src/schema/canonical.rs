@@ -106,9 +106,8 @@ mod tests {
             ("YWJj-_", Err(4)),
         ] {
             let mut value = json!(text);
-            let is = is
-                .map(Value::from)
-                .map_err(|at: usize| format!("illegal base64 data at input byte {at}"));
+            let is =
+                is.map(Value::from).map_err(|at: usize| format!("illegal base64 data at input byte {at}"));
             assert_eq!(bytes(&mut value).map(|()| value), is, "{text:?}");
         }
     }

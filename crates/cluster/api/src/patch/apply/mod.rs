@@ -24,8 +24,8 @@ mod versions;
 mod tests;
 
 pub use conflict::{ApplyError, Conflict};
-pub use managers::{Manager, Operation};
 pub(crate) use given::{fault, faults, manager_faults};
+pub use managers::{Manager, Operation};
 pub(crate) use overlay::overlay;
 pub use reach::{METADATA_OF_ALL, Reach};
 pub use record::Record;

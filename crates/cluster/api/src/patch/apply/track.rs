@@ -1,8 +1,8 @@
 //! Every write that is no application: what it changed belongs to the writer, and to nobody else.
 
 use super::Reach;
-use super::given;
 use super::compare::Changes;
+use super::given;
 use super::managers::{self, Manager, Managers};
 use super::record::{self, Record};
 use crate::schema::Shape;

@@ -178,7 +178,8 @@ fn the_one_address_of_a_pod_is_the_first_of_all() {
     let mut new = old.clone();
     new["status"]["podIP"] = json!("x");
     (row("Pod").default)(&mut new);
-    let told: Vec<String> = row("Pod").check_part(&new, &old, &part).iter().map(hako_kube::field::line).collect();
+    let told: Vec<String> =
+        row("Pod").check_part(&new, &old, &part).iter().map(hako_kube::field::line).collect();
     assert_eq!(
         told,
         [
