@@ -140,26 +140,10 @@ fn an_inspect_shows_mounts_ports_and_paths_as_docker_does() {
         docker.import_busybox();
         let of_host = docker.dir.display().to_string();
         let (bind, labelled) = (format!("{of_host}:/bind"), format!("{of_host}:/labelled:z,ro"));
-        let mounts = [
-            "--tmpfs",
-            "/memory",
-            "--mount",
-            "type=tmpfs,dst=/typed",
-            "--mount",
-            "type=volume,src=vol,dst=/v,readonly",
-        ];
-        let binds = [
-            "-v",
-            &bind,
-            "-v",
-            &labelled,
-            "-v",
-            "named:/named",
-            "-v",
-            "empty:/empty:nocopy",
-            "-v",
-            "/anonymous",
-        ];
+        let flags = "--tmpfs /memory --mount type=tmpfs,dst=/typed --mount type=volume,src=vol,dst=/v,readonly \
+                     -v named:/named -v empty:/empty:nocopy -v /anonymous";
+        let mounts: Vec<&str> = flags.split_whitespace().collect();
+        let binds = ["-v", &bind, "-v", &labelled];
         let ports = ["--expose", "90", "-p", "127.0.0.1::80"];
         let run =
             [&["run", "-d", "--name", "box"], &mounts[..], &binds, &ports, &["busybox", "sleep", "1000"]];
