@@ -116,7 +116,7 @@ async fn variables_are_made_of_each_other_and_messages_too() {
     create(&world, "good", json!({"words": "a bc def"})).await.unwrap();
     let error = create(&world, "bad", json!({"words": "short something anything"})).await.unwrap_err();
     refusal(&error, "words", "too long: something, anything");
-    let error = create(&world, "broken", json!({})).await.unwrap_err();
+    let error = create(&world, "broken", json!({"words": "a"})).await.unwrap_err();
     let text = "resulted in error: composited variable \"broken\" fails to evaluate: no such key: nothing";
     assert!(error.to_string().contains(text), "{error}");
 }
