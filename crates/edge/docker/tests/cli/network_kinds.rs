@@ -44,8 +44,8 @@ fn ports_of_sctp_are_led_shown_and_taken_once() {
         let shown = docker.ok(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", "sig"]);
         assert!(shown.contains(r#""80/sctp":[{"HostIp":"0.0.0.0","HostPort":"18400"}]"#), "{shown}");
         let found = |filter: &str| docker.ok(&["ps", "--format", "{{.Names}}", "--filter", filter]);
-        assert_eq!(found("publish=80/sctp") + &found("expose=80-81/sctp"), "sig\nsig\n");
-        assert_eq!(found("publish=80/tcp") + &found("expose=80/udp"), "");
+        assert_eq!(found("publish=18400/sctp") + &found("expose=80-81/sctp"), "sig\nsig\n");
+        assert_eq!(found("publish=18400/tcp") + &found("expose=80/udp"), "");
         let ip = docker.ok(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "sig"]);
         let rule = format!("sctp . 18400 : {} . 80", ip.trim());
         let rules = || output("nft", &["list", "ruleset"]);
