@@ -323,7 +323,7 @@ fn wanted(filters: &Filters, line: &Value) -> bool {
     filters.any("type", |wanted| wanted == kind)
         && filters.any("event", |wanted| is_action(wanted, &action))
         && filters.any("image", |wanted| {
-            [&id, &image].into_iter().any(|has| wanted == has || wanted == without_tag(has))
+            [&id, &image].into_iter().any(|has| wanted == has || *wanted == familiar(has))
         })
         && ["container", "network", "volume", "daemon", "plugin"].into_iter().all(by_name)
         && ["service", "node", "secret", "config"].iter().all(|kind| filters.get(kind).is_empty())
@@ -337,11 +337,9 @@ fn is_action(wanted: &str, action: &str) -> bool {
     wanted == action || (has_more && action.split(": ").next() == Some(wanted))
 }
 
-fn without_tag(image: &str) -> &str {
-    match image.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => image,
-    }
+/// A name as Docker shows it, without tag and what goes without saying.
+fn familiar(image: &str) -> String {
+    image.parse::<ImageRef>().map_or_else(|_| image.to_owned(), |name| name.familiar_name())
 }
 
 #[cfg(test)]
@@ -383,6 +381,7 @@ mod tests {
             (json!({ "event": ["pull", "connect"] }), [false, true, true]),
             (json!({ "image": ["busybox"] }), [true, true, false]),
             (json!({ "image": ["busybox:1"] }), [true, false, false]),
+            (json!({ "image": ["docker.io/library/busybox"] }), [false, false, false]),
             (json!({ "label": ["team=a"] }), [true, false, false]),
             (json!({ "network": ["app"] }), [false, false, true]),
             (json!({ "type": ["network", "image"] }), [false, true, true]),
@@ -392,6 +391,11 @@ mod tests {
             let found = [&start, &pull, &connect].map(|line| is(filters.clone(), line));
             assert_eq!(found, expected, "{filters}");
         }
+        let typed = json!({ "name": "web", "image": "docker.io/library/busybox:1" });
+        let whole = line("container", "start", "abc123", typed);
+        assert!(
+            is(json!({ "image": ["busybox"] }), &whole) && !is(json!({ "image": ["busybox:1"] }), &whole)
+        );
         assert!(start["status"].is_string() && connect["status"].is_null());
     }
 }

@@ -187,7 +187,8 @@ fn events_and_logs_name_an_image_as_it_was_typed() {
         {
             let name = format!("box{number}");
             let log = ["--log-opt", "tag={{.ImageName}}"];
-            docker.ok(&[&["run", "--name", &name], &log[..], &[typed, "echo", "said"]].concat());
+            let run = ["run", "--label", "of=typed", "--name", &name];
+            docker.ok(&[&run[..], &log, &[typed, "echo", "said"]].concat());
             let container = format!("container={name}");
             docker.until_told(&[&container], &["container create", "container start", "container die"]);
             let told = docker.told("{{.From}} {{.Actor.Attributes.image}}", &["type=container", &container]);
@@ -197,10 +198,12 @@ fn events_and_logs_name_an_image_as_it_was_typed() {
                 format!("tag={} said\n", typed.replace(':', "%3A").replace('/', "%2F"))
             );
         }
-        let starts =
-            |image: &str| docker.told("{{.From}}", &["event=start", &format!("image={image}")]).len();
+        let starts = |image: &str| {
+            let image = format!("image={image}");
+            docker.told("{{.From}}", &["event=start", "label=of=typed", &image]).len()
+        };
         // Of a name with a tag, it alone is meant.
-        assert_eq!((starts("busybox"), starts("busybox:latest")), (2, 1));
+        assert_eq!((starts("busybox"), starts("busybox:latest")), (3, 1));
     });
 }
 
