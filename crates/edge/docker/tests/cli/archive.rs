@@ -155,7 +155,7 @@ fn cve_2019_14271_nothing_of_the_container_is_loaded_or_run() {
     with_daemon(|docker| {
         docker.import_busybox();
         let script = "mkdir -p /lib/x86_64-linux-gnu /etc; echo broken >/lib/x86_64-linux-gnu/libnss_evil.so.2; \
-                      echo 'passwd: evil' >/etc/nsswitch.conf; echo ok >/ok; sleep 100";
+                      echo 'passwd: evil' >/etc/nsswitch.conf; mkfifo /wait; echo ok >/ok; read end </wait";
         docker.ok(&["run", "-d", "--name", "box", "-u", "0", "busybox", "sh", "-c", script]);
         docker.until("it is ready", || docker.run(&["exec", "box", "test", "-e", "/ok"]).0 == 0);
         let pid = docker.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
