@@ -11,6 +11,9 @@ use http::{HeaderValue, Response, StatusCode, header};
 /// What every operation comes to.
 pub(crate) type Outcome<T = Answer> = Result<T, Failure>;
 
+/// The cause of a failure that is about a version still to come.
+pub(crate) const TOO_LARGE: &str = "ResourceVersionTooLarge";
+
 /// A good answer.
 pub(crate) type Answer = Response<Body>;
 
@@ -139,7 +142,7 @@ impl From<StoreError> for Failure {
                 status.details = Some(StatusDetails {
                     retry_after_seconds: Some(1),
                     causes: vec![hako_kube::StatusCause {
-                        reason: "ResourceVersionTooLarge".into(),
+                        reason: TOO_LARGE.into(),
                         message: "Too large resource version".into(),
                         field: String::new(),
                     }],

@@ -36,7 +36,7 @@ use http_body_util::BodyExt as _;
 use crate::admission::Notes;
 use crate::auth::Identity;
 
-pub(crate) use answer::{Answer, Failure, Outcome};
+pub(crate) use answer::{Answer, Failure, Outcome, TOO_LARGE};
 pub(crate) use info::{Info, ResourceInfo, is_watch_path};
 pub(crate) use long::{LongPlace, LongPlaces};
 pub(crate) use negotiate::{Accept, Encoding, Form, Meta, RowObject, Rows, first_of};

@@ -26,7 +26,7 @@ use super::selection::Selection;
 use super::target::{Target, registry_prefix};
 use super::unreadable;
 use super::versions::{check_watch, listing_numbers, of_watch};
-use crate::http::{Encoding, Failure, Form, Outcome, Request};
+use crate::http::{Encoding, Failure, Form, Outcome, Request, TOO_LARGE};
 use crate::protobuf;
 use crate::server::Inner;
 
@@ -52,6 +52,7 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         sent: Revision::ZERO,
         seen: Revision::ZERO,
         begun: None,
+        awaited: Revision::ZERO,
         bookmarks: interval(),
         ends: Instant::now() + options.lasts,
         is_over: false,
@@ -60,20 +61,16 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         target: target.clone(),
         options,
     };
-    let begun = watcher.options.after.filter(|_| !watcher.options.initial);
-    let after = match begun {
-        Some(after) => after,
-        None => watcher.initial(prefix.clone(), watcher.options.after).await?,
-    };
-    watcher.seen = after;
-    watcher.sent = after;
-    match watcher.open(prefix, after, begun.is_some()).await {
-        // Clients look for it among the events, and some nowhere else.
-        Err(error @ StoreError::Compacted { .. }) => watcher.lines.push_back(failed(encoding, &error.into())),
-        other => {
-            watcher.store = Some(other?);
+    match watcher.begin(prefix).await {
+        Ok(store) => {
+            watcher.store = Some(store);
             server.counts.watches.fetch_add(1, Ordering::Relaxed);
         }
+        // Clients look for it among the events, and some nowhere else.
+        Err(failure) if failure.is(410) || is_too_large(&failure) => {
+            watcher.lines.push_back(failed(encoding, &failure));
+        }
+        Err(failure) => return Err(failure),
     }
     let frames = stream::unfold(watcher, |mut watcher| async move {
         let line = watcher.next().await?;
@@ -90,6 +87,12 @@ pub(crate) async fn watch(server: &Arc<Inner>, request: &Request, target: &Targe
         headers.append(header::VARY, HeaderValue::from_static("Accept"));
     }
     Ok(response)
+}
+
+/// Whether a version was asked for that is still to come.
+fn is_too_large(failure: &Failure) -> bool {
+    let details = failure.status().details.as_ref();
+    details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == TOO_LARGE))
 }
 
 fn body(frames: impl stream::Stream<Item = hako_error::Result<Frame<Bytes>>> + Send + 'static) -> Body {
@@ -165,6 +168,8 @@ struct Watcher {
     seen: Revision,
     /// The revision of which the client has been told one object at least, until that one is met.
     begun: Option<Revision>,
+    /// Nothing is told of what comes up to here: the client has asked for what follows a version that is still to come.
+    awaited: Revision,
     bookmarks: Interval,
     ends: Instant,
     is_over: bool,
@@ -191,6 +196,25 @@ async fn converted(server: &Arc<Inner>, target: &Target, batch: hako_store::Resu
 }
 
 impl Watcher {
+    /// Reads what is to be told first, and follows the store from there.
+    async fn begin(&mut self, prefix: Bytes) -> Outcome<hako_store::Watch> {
+        let begun = self.options.after.filter(|_| !self.options.initial);
+        let after = match begun {
+            Some(after) => after,
+            None => self.initial(prefix.clone(), self.options.after).await?,
+        };
+        self.seen = after;
+        self.sent = after;
+        match self.open(prefix.clone(), after, begun.is_some()).await {
+            Err(StoreError::FutureRevision { requested, current }) if begun.is_some() => {
+                self.awaited = requested;
+                self.seen = current;
+                Ok(self.server.config.store.watch(prefix, current).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Follows the store after a revision. Where one revision may be that of several objects, who goes on after it may
     /// have been told the first of them only: then the others are told again.
     async fn open(
@@ -306,7 +330,8 @@ impl Watcher {
     fn take(&mut self, batch: Outcome<Batch>) {
         match batch {
             Ok(batch) => {
-                for event in &batch.events {
+                let awaited = self.awaited;
+                for event in batch.events.iter().filter(|event| event.revision() > awaited) {
                     if let Some(told) = self.told(event) {
                         if self.begun.take_if(|begun| event.revision() == *begun).is_some() {
                             continue;
@@ -334,9 +359,9 @@ impl Watcher {
         }
     }
 
-    /// Says up to where everything has been told.
+    /// Says up to where everything has been told, unless the client waits for what comes later.
     fn mark(&mut self) {
-        if self.store.is_some() {
+        if self.store.is_some() && self.seen >= self.awaited {
             self.sent = self.seen;
             self.lines.push_back(self.bookmark(self.seen, false));
         }

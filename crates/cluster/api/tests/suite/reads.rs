@@ -33,6 +33,8 @@ contract!(
         a_watch_without_a_version_or_from_zero_begins_with_the_present_state,
         a_watch_from_a_version_tells_what_came_after,
         a_watch_from_a_version_that_is_gone_is_expired,
+        a_watch_from_a_version_to_come_tells_what_comes_after_it,
+        initial_events_of_a_version_to_come_are_an_error_among_the_events,
         initial_events_and_their_rule_need_each_other,
         initial_events_end_with_an_annotated_bookmark,
         initial_events_may_be_declined,
@@ -352,6 +354,39 @@ async fn a_watch_from_a_version_that_is_gone_is_expired<K: Plain>(world: &World,
         (told.as_str(), &status["code"], &status["reason"]),
         ("ERROR", &json!(410), &json!("Expired"))
     );
+}
+
+async fn a_watch_from_a_version_to_come_tells_what_comes_after_it<K: Plain>(_: &World, client: Client) {
+    let now: u64 = fill::<K>(&client, &["a"]).await.parse().unwrap();
+    let query = format!("resourceVersion={}&allowWatchBookmarks=true", now + 1_000_000);
+    assert_eq!(told(&watch::<K>(&client, &query).await), []);
+    // Other parts of the server may write meanwhile, and each of these writes is one version at least.
+    let path = format!("{}?watch=true&resourceVersion={}&labelSelector=app%3Dx", K::PATH, now + 30);
+    let request = http::Request::get(path).body(Bytes::new()).unwrap();
+    let mut body = client.send(request).await.unwrap().into_body();
+    let mut versions = Vec::new();
+    for count in 0..40 {
+        versions.push(fill::<K>(&client, &[&format!("later-{count}")]).await.parse::<u64>().unwrap());
+    }
+    let first = versions.into_iter().find(|version| *version > now + 30).unwrap();
+    let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let line: Value = serde_json::from_slice(line.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert_eq!(line["object"]["metadata"]["resourceVersion"], first.to_string());
+}
+
+async fn initial_events_of_a_version_to_come_are_an_error_among_the_events<K: Plain>(
+    _: &World,
+    client: Client,
+) {
+    let now: u64 = fill::<K>(&client, &["a"]).await.parse().unwrap();
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let lines = watch::<K>(&client, &format!("{query}&resourceVersion={}", now + 1_000_000)).await;
+    let [(told, _, status)] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(
+        (told.as_str(), &status["code"], &status["reason"]),
+        ("ERROR", &json!(504), &json!("Timeout"))
+    );
+    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
 }
 
 async fn initial_events_and_their_rule_need_each_other<K: Plain>(_: &World, client: Client) {
