@@ -1,5 +1,6 @@
 //! RUN: a program in the stage's root.
 
+use crate::error::BuildError;
 use crate::graph::RunOp;
 use crate::log::StepLog;
 use crate::mounts::Mounts as StepMounts;
@@ -16,9 +17,12 @@ use hako_runtime::spec::default_spec;
 use hako_runtime::{OnceExit, OutputStream, Rootfs, RunOnce};
 use hako_snapshot::Mounts;
 use parking_lot::Mutex;
-use rustix::fs::{OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags, statat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,7 +88,8 @@ pub(crate) fn run(shared: &Shared, job: &Job) -> Result<OnceExit> {
     if exit.code != 0 {
         log.lock().fail();
     }
-    missing.iter().rev().for_each(|path| remove_stub(&upper, &job.mounts.lower, path));
+    let changed = File::open(&upper).map_err(BuildError::io("open", &upper))?;
+    missing.iter().rev().for_each(|path| remove_stub(&changed, &job.mounts.lower, path));
     Ok(exit)
 }
 
@@ -104,7 +109,7 @@ fn output(log: &Arc<Mutex<StepLog>>) -> hako_runtime::Output {
 /// missing too.
 fn inspect(shared: &Shared, job: &Job, mounts: &StepMounts) -> Result<(Identity, Vec<PathBuf>)> {
     let tree = shared.images.snapshots().mounted_unsynced(job.mounts)?;
-    let root = File::open(tree.path()).map_err(crate::error::BuildError::io("open the root of", "a step"))?;
+    let root = File::open(tree.path()).map_err(BuildError::io("open the root of", "a step"))?;
     let identity =
         users::resolve(&root, &job.op.user).map_err(|message| Error::new(Kind::Invalid, message))?;
     let mut missing: Vec<PathBuf> = Vec::new();
@@ -246,19 +251,46 @@ fn environment(op: &RunOp, identity: &Identity, more: &[String]) -> Vec<String> 
     env
 }
 
-/// Takes a mount point that was made for the step out of its changes, and a parent that changed only for it.
-fn remove_stub(upper: &Path, lower: &[PathBuf], path: &Path) {
-    let stub = upper.join(path);
-    let is_stub = stub.symlink_metadata().is_ok_and(|metadata| metadata.is_dir() || metadata.len() == 0);
-    if !is_stub || fs::remove_dir(&stub).or_else(|_| fs::remove_file(&stub)).is_err() {
+/// Takes a mount point that was made for the step out of its changes, and a parent that changed only for it. What is on the
+/// way may be the step's own work by now: no link there is followed (CVE-2024-23652).
+fn remove_stub(upper: &File, lower: &[PathBuf], path: &Path) {
+    if remove_empty(upper, path).is_err() {
         return;
     }
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
         return;
     };
-    let is_below = lower.iter().any(|lower| lower.join(parent).is_dir());
-    if is_below {
+    let below = lower.iter().find_map(|lower| lower.join(parent).symlink_metadata().ok());
+    if below.is_some_and(|below| below.is_dir() && has_looks_of(upper, parent, &below)) {
         // Fails, as it should, where the step itself left something.
-        let _ = fs::remove_dir(upper.join(parent));
+        let _ = remove_empty(upper, parent);
     }
+}
+
+/// Removes an empty directory or file on whose way there is no link.
+fn remove_empty(root: &File, path: &Path) -> rustix::io::Result<()> {
+    let (dir, name) = place_of(root, path)?;
+    let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => unlinkat(&dir, name, AtFlags::REMOVEDIR),
+        FileType::RegularFile if stat.st_size == 0 => unlinkat(&dir, name, AtFlags::empty()),
+        _ => Err(Errno::EXIST),
+    }
+}
+
+/// Whether a directory still has the mode and the owner that it has below.
+fn has_looks_of(root: &File, path: &Path, below: &fs::Metadata) -> bool {
+    let stat = place_of(root, path).and_then(|(dir, name)| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+    stat.is_ok_and(|stat| {
+        (stat.st_mode, stat.st_uid, stat.st_gid) == (below.mode(), below.uid(), below.gid())
+    })
+}
+
+fn place_of<'a>(root: &File, path: &'a Path) -> rustix::io::Result<(OwnedFd, &'a OsStr)> {
+    let name = path.file_name().ok_or(Errno::INVAL)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let dir = hako_sys::open_resolved(root, parent.unwrap_or(Path::new(".")), flags, resolve)?;
+    Ok((dir, name))
 }

@@ -8,6 +8,7 @@ mod devices;
 mod distribution;
 mod exchange;
 mod files;
+mod hostile;
 mod mounts;
 mod peer;
 mod platforms;

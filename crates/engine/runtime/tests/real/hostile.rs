@@ -4,10 +4,11 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hako_runtime::{CreateContainer, ExecIo, Rootfs};
 use hako_sys::{open_in_root, open_or_create_in_root};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use crate::bed::{Bed, null_streams, process, shell, wait_exit};
 
@@ -66,6 +67,47 @@ fn cve_2021_30465_links_lead_nowhere_but_below_the_root() {
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something was made outside");
     assert!(root.join("outside/made/deep").is_file() && root.join("outside/again").is_file());
+}
+
+/// Swaps two names in a volume for as long as `work` goes on.
+fn while_swapped(a: &Path, b: &Path, work: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let swapping = scope.spawn(|| {
+            let mut swaps = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).unwrap();
+                swaps += 1;
+            }
+            swaps
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(swapping.join().unwrap() > 100, "nothing was swapped meanwhile");
+        done.unwrap();
+    });
+}
+
+/// CVE-2024-45310: while places of mounts are made in a volume, whoever shares it puts a link on the way, and empty files and
+/// directories would be made on the host.
+#[test]
+fn cve_2024_45310_a_link_that_comes_on_the_way_makes_nothing_on_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volume, outside) = (dir.path().join("volume"), dir.path().join("outside"));
+    fs::create_dir_all(volume.join("a")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, volume.join("b")).unwrap();
+    let root = fs::File::open(dir.path()).unwrap();
+    while_swapped(&volume.join("a"), &volume.join("b"), || {
+        for round in 0..4000 {
+            let path = format!("/volume/a/made-{}/{round}", round % 7);
+            // It may be refused, when what was found is no directory any more.
+            let _ = open_or_create_in_root(root.as_fd(), Path::new(&path), round % 2 == 0);
+        }
+    });
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "something was made on the host");
+    let made = [volume.join("a"), volume.join("b")].iter().any(|name| name.join("made-1").is_dir());
+    assert!(made, "nothing was made in the volume either");
 }
 
 /// CVE-2025-31133: files are masked with the null device, which whoever made the container's /dev may have replaced by a link
