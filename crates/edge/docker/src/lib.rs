@@ -22,6 +22,7 @@ mod events;
 mod exec;
 mod frame;
 mod glob;
+mod graph;
 mod hako_build;
 mod hijack;
 mod human;

@@ -42,6 +42,8 @@ fn a_chain_of_commits_merges_with_the_topmost_first() {
     fs::remove_file(tree.path().join("b")).unwrap();
     assert_eq!(fs::read_to_string(mounts.lower[1].join("a")).unwrap(), "a");
     assert_eq!(fs::read_to_string(mounts.lower[0].join("b")).unwrap(), "b");
+    assert_eq!(snapshots.layers("b").unwrap(), mounts.lower);
+    assert!(snapshots.layers("run").is_err() && snapshots.layers("none").is_err());
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub trait Snapshotter: Send + Sync {
     fn view(&self, key: &str, parent: Option<&str>) -> Result<Mounts>;
     /// The mounts of an active snapshot or view.
     fn mounts(&self, key: &str) -> Result<Mounts>;
+    /// The directories of a committed snapshot and of all below it, topmost first.
+    fn layers(&self, name: &str) -> Result<Vec<PathBuf>>;
     /// Turns the active snapshot `key` into the immutable `name` in one step. The caller has unmounted it. It is
     /// synced soon after; what it was made from must be on disk already.
     fn commit(&self, name: &str, key: &str) -> Result<()>;

@@ -177,6 +177,11 @@ impl Snapshotter for Overlay {
         }
     }
 
+    fn layers(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let chain = Self::chain(&self.index.lock(), Some(name))?;
+        Ok(chain.iter().map(|name| self.place(COMMITTED, name).join("fs")).collect())
+    }
+
     fn commit(&self, name: &str, key: &str) -> Result<()> {
         let parent = self.stat(key)?.parent;
         self.commit_onto(name, key, parent.as_deref())

@@ -111,7 +111,7 @@ pub(crate) async fn cancel(State(state): State<DockerState>, params: Params) -> 
     let id = params.get("id").ok_or_else(|| invalid("build ID not provided"))?;
     // A build that has ended already is as good as cancelled.
     state.buildkit.cancel(id);
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::OK.into_response())
 }
 
 /// `POST /build?version=2`.

@@ -41,7 +41,7 @@ pub(crate) async fn inspect(
         "RestartCount": container.restart_count,
         "Driver": "overlay", "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": crate::exec::running(&state, &id),
         "HostConfig": host_config(&container, &request, sandbox.as_ref()),
-        "GraphDriver": { "Name": "overlay", "Data": {} },
+        "GraphDriver": crate::graph::of_container(&state.images, &container),
         "Mounts": super::mounted::mounts(&state, &container, || request.clone()),
         "Config": config(&container, &request),
         "NetworkSettings": network_settings(&container, sandbox.as_ref()),

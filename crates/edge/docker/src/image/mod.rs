@@ -134,7 +134,7 @@ async fn inspect(state: &DockerState, name: &str, version: ApiVersion, params: &
         "Id": image.id, "RepoTags": tags(&image), "RepoDigests": digests(&image), "Parent": "", "Comment": text(&newest["comment"]),
         "Created": text(&raw["created"]), "DockerVersion": text(&raw["docker_version"]), "Author": text(&raw["author"]),
         "Config": raw["config"], "Architecture": raw["architecture"], "Os": raw["os"], "Size": size, "VirtualSize": size,
-        "GraphDriver": { "Name": "overlay", "Data": {} }, "RootFS": { "Type": "layers", "Layers": diff_ids },
+        "GraphDriver": crate::graph::of_image(&state.images, &image), "RootFS": { "Type": "layers", "Layers": diff_ids },
         "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
     });
     for (field, key) in [("Variant", "variant"), ("OsVersion", "os.version")] {

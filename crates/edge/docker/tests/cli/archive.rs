@@ -206,3 +206,26 @@ fn diff_says_what_was_added_changed_and_deleted() {
         docker.ok(&["rm", "-v", "box", "fresh"]);
     });
 }
+
+#[test]
+fn what_is_copied_onto_a_file_of_the_network_is_seen_while_the_container_runs() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        let (file, back) = (path(docker, "file"), path(docker, "back"));
+        fs::write(&file, "copied\n").unwrap();
+        docker.ok(&["run", "-d", "--name", "up", "--hostname", "own", "busybox", "sleep", "1000"]);
+        docker.ok(&["create", "--name", "rest", "--hostname", "own", "busybox", "cat", "/etc/hostname"]);
+        for name in ["hostname", "hosts", "resolv.conf"] {
+            docker.ok(&["cp", &file, &format!("up:/etc/{name}")]);
+            assert_eq!(docker.ok(&["exec", "up", "cat", &format!("/etc/{name}")]), "copied\n", "{name}");
+            docker.ok(&["cp", &format!("up:/etc/{name}"), &back]);
+            assert_eq!(fs::read_to_string(&back).unwrap(), "copied\n", "{name}");
+            docker.ok(&["cp", &file, &format!("rest:/etc/{name}")]);
+        }
+        // What is below the mounts at rest is hidden by them.
+        assert_eq!(docker.ok(&["start", "-a", "rest"]), "own\n");
+        docker.ok(&["restart", "-t", "0", "up"]);
+        assert_eq!(docker.ok(&["exec", "up", "cat", "/etc/hostname"]), "own\n");
+        docker.ok(&["rm", "-f", "up", "rest"]);
+    });
+}

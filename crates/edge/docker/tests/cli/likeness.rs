@@ -254,3 +254,38 @@ fn ordinary_users_listen_on_every_port_and_ping() {
         );
     });
 }
+
+#[test]
+fn the_directories_of_a_container_and_of_an_image_are_told_as_overlay2_tells_them() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", "echo mine >/file; sleep 1000"]);
+        docker.until("it has written", || docker.run(&["exec", "box", "test", "-s", "/file"]).0 == 0);
+        let data = |name: &str, field: &str| {
+            docker
+                .ok(&["inspect", "-f", &format!("{{{{.GraphDriver.Data.{field}}}}}"), name])
+                .trim()
+                .to_owned()
+        };
+        let dir = |name: &str, field: &str| std::path::PathBuf::from(data(name, field));
+        for field in ["MergedDir", "UpperDir"] {
+            assert_eq!(std::fs::read_to_string(dir("box", field).join("file")).unwrap(), "mine\n", "{field}");
+        }
+        assert!(dir("box", "MergedDir").join("bin/busybox").is_file() && dir("box", "WorkDir").is_dir());
+        let lower = data("box", "LowerDir");
+        assert!(
+            lower.split(':').any(|dir| std::path::Path::new(dir).join("bin/busybox").is_file()),
+            "{lower}"
+        );
+        assert!(dir("busybox", "UpperDir").join("bin/busybox").is_file());
+        assert_eq!(data("busybox", "LowerDir"), "<no value>", "it has one layer");
+        docker.ok(&["kill", "box"]);
+        docker.ok(&["wait", "box"]);
+        assert!(dir("box", "UpperDir").join("file").is_file());
+        docker.ok(&["commit", "box", "two"]);
+        docker.ok(&["create", "--name", "next", "two"]);
+        assert!(dir("two", "UpperDir").join("file").is_file());
+        assert!(std::path::Path::new(&data("two", "LowerDir")).join("bin/busybox").is_file());
+        docker.ok(&["rm", "box", "next"]);
+    });
+}

@@ -87,6 +87,10 @@ const OURS: &[(&str, &str)] = &[
         "dockerd reads who the container's users are in its files",
     ),
     (
+        "archive::what_is_copied_onto_a_file_of_the_network_is_seen_while_the_container_runs",
+        "dockerd refuses it: the file cannot be replaced, for something is mounted on it",
+    ),
+    (
         "archive::files_that_the_kernel_makes_are_copied_with_what_is_in_them",
         "dockerd copies from the container's own files alone",
     ),
@@ -104,6 +108,10 @@ const OURS: &[(&str, &str)] = &[
         "dockerd runs in a mount namespace of its own here",
     ),
     ("hostconfig::mistakes_show_when_a_container_is_made", "words of later versions"),
+    (
+        "likeness::the_directories_of_a_container_and_of_an_image_are_told_as_overlay2_tells_them",
+        "dockerd's driver depends on its file system, and it mounts in a namespace of its own here",
+    ),
     ("limits::counters_say_all_that_the_group_counts", "dockerd leaves out counters that are zero"),
     ("networks::options_of_endpoints_and_the_address_of_ports_are_taken", "they came with API 1.46"),
     ("search::a_registry_s_own_search_is_asked_and_filtered", "dockerd passes on what a terminal would obey"),
