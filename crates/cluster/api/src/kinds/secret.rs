@@ -3,6 +3,7 @@
 use super::columns::{Column, age, name};
 use super::row::KindRow;
 use super::value::{at, members, object_mut, set_default, text};
+use crate::schema::syntax::{self, go_kind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hako_kube::{
@@ -114,15 +115,25 @@ fn login(object: &Value, kind: &str, causes: &mut Faults) {
     }
 }
 
-/// What is shown of a value is never the value.
+/// What is shown of a value is never the value; of what is wrong with it, as upstream has it, the first character that is.
 fn json_object(data: Option<&str>, key: &str, causes: &mut Faults) {
     let decoded = data.and_then(|text| STANDARD.decode(text).ok());
     let Some(decoded) = decoded else { return };
-    if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded) {
-        // Of the error only its kind and place: its text may show what it found.
-        let detail = format!("no JSON object: {:?} error at line {}", error.classify(), error.line());
-        causes.push(field::invalid(field::key("data", key), "<secret contents redacted>", &detail));
-    }
+    let Err(error) = serde_json::from_slice::<Option<serde_json::Map<String, Value>>>(&decoded) else {
+        return;
+    };
+    let detail = match serde_json::from_slice::<Value>(&decoded) {
+        Ok(value) => {
+            format!(
+                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                go_kind(&value)
+            )
+        }
+        // Of another reader's error only its kind and place: its text may show what it found.
+        Err(_) => syntax::fault(&decoded)
+            .unwrap_or_else(|| format!("{:?} error at line {}", error.classify(), error.line())),
+    };
+    causes.push(field::invalid(field::key("data", key), "<secret contents redacted>", &detail));
 }
 
 fn validate_update(new: &Value, old: &Value) -> Faults {

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use crate::http::{Failure, Outcome, Request};
 use crate::kinds::Served;
 use crate::protobuf::{self, ProtobufError};
+use crate::schema::decode::DecodeError;
+use crate::schema::syntax::go_kind;
 use crate::schema::{self, Decoded, FieldValidation};
 
 /// An object as sent, and what there is to say about it.
@@ -19,7 +21,7 @@ pub(super) struct Sent {
 
 /// Decodes a whole object of the row's kind.
 pub(super) fn object(request: &Request, row: &Served) -> Outcome<Sent> {
-    let mut decoded = body(request)?;
+    let mut decoded = body(request, &row.kind)?;
     set_type(&mut decoded.value, row.api_version(), &row.kind)?;
     fit(request, row, decoded)
 }
@@ -52,13 +54,13 @@ fn fit(request: &Request, row: &Served, decoded: Decoded) -> Outcome<Sent> {
     Ok(Sent { object: admitted.object, warnings: admitted.warnings })
 }
 
-/// Decodes a body of any kind, unchecked.
-pub(super) fn any(request: &Request) -> Outcome<Value> {
-    Ok(body(request)?.value)
+/// Decodes the body of a type that is no kind of its own row, unchecked.
+pub(super) fn any(request: &Request, kind: &str) -> Outcome<Value> {
+    Ok(body(request, kind)?.value)
 }
 
 /// JSON, or YAML or protobuf where the content type says so.
-fn body(request: &Request) -> Outcome<Decoded> {
+fn body(request: &Request, kind: &str) -> Outcome<Decoded> {
     let content_type = request.header(header::CONTENT_TYPE);
     let decoded = match content_type.split(';').next().unwrap_or("").trim() {
         "" | "application/json" if request.is_inside => {
@@ -79,7 +81,29 @@ fn body(request: &Request) -> Outcome<Decoded> {
             return Err(Status::failure(415, "UnsupportedMediaType", text).into());
         }
     };
-    Ok(decoded.map_err(Error::from)?)
+    decoded.map_err(|error| match error {
+        DecodeError::Json(fault) => {
+            unrecognized(kind, &format!("{NO_TYPE}; json parse error: {fault}"), &request.body)
+        }
+        other => Error::from(other).into(),
+    })
+}
+
+const NO_TYPE: &str = "couldn't get version/kind";
+/// Bytes of what was sent that a refusal shows.
+const SHOWN: usize = 30;
+
+/// What was sent has no type, so that there is no saying what it is.
+fn unrecognized(kind: &str, why: &str, sent: &[u8]) -> Failure {
+    let (shown, more) = (&sent[..sent.len().min(SHOWN)], if sent.len() > SHOWN { " ..." } else { "" });
+    let shown = match shown.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    Failure::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({shown}{more})"
+    ))
 }
 
 /// A kind that has no form in protobuf may be sent in another.
@@ -104,8 +128,7 @@ pub(super) fn part(request: &Request, mut sent: Value, api_version: &str, type_n
 
 /// Decodes JSON that is no object of a kind, such as a patch.
 pub(super) fn json(body: &[u8]) -> Outcome<Value> {
-    serde_json::from_slice(body)
-        .map_err(|error| Failure::bad_request(format!("the body is no JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| Failure::bad_request(schema::decode::fault(body, &error)))
 }
 
 /// Decodes YAML or JSON that is no whole object.
@@ -115,8 +138,12 @@ pub(super) fn yaml(body: &[u8]) -> Outcome<Value> {
 
 /// Fills in the type an object may leave out; refuses another one.
 pub(super) fn set_type(object: &mut Value, api_version: &str, kind: &str) -> Outcome<()> {
-    let map = object.as_object_mut().ok_or_else(|| Failure::bad_request("the body is no JSON object"))?;
-    for (name, wanted) in [("apiVersion", api_version), ("kind", kind)] {
+    if let Some(fault) = type_fault(object) {
+        let sent = object.to_string();
+        return Err(unrecognized(kind, &format!("{NO_TYPE}; json parse error: {fault}"), sent.as_bytes()));
+    }
+    let Some(map) = object.as_object_mut() else { return Ok(()) };
+    for (name, what, wanted) in [("apiVersion", "API version", api_version), ("kind", "kind", kind)] {
         match map.get(name).and_then(Value::as_str) {
             None | Some("") => {
                 map.insert(name.to_owned(), wanted.into());
@@ -124,7 +151,7 @@ pub(super) fn set_type(object: &mut Value, api_version: &str, kind: &str) -> Out
             Some(given) if given == wanted => {}
             Some(given) => {
                 let text =
-                    format!("the {name} in the data ({given}) does not match the expected {name} ({wanted})");
+                    format!("the {what} in the data ({given}) does not match the expected {what} ({wanted})");
                 return Err(Failure::bad_request(text));
             }
         }
@@ -133,5 +160,28 @@ pub(super) fn set_type(object: &mut Value, api_version: &str, kind: &str) -> Out
     if metadata.is_null() {
         *metadata = Value::Object(Map::new());
     }
-    if metadata.is_object() { Ok(()) } else { Err(Failure::bad_request("metadata is no object")) }
+    if metadata.is_object() {
+        return Ok(());
+    }
+    let (given, version) = (go_kind(metadata), api_version.rsplit('/').next().unwrap_or(api_version));
+    Err(Failure::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal {given} into Go struct field \
+         {kind}.metadata of type v1.ObjectMeta"
+    )))
+}
+
+/// Why the type of what was sent cannot be told.
+fn type_fault(object: &Value) -> Option<String> {
+    let Some(map) = object.as_object() else {
+        return Some(format!(
+            "json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \
+             \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            go_kind(object)
+        ));
+    };
+    let given = |name: &&str| map.get(*name).filter(|value| !value.is_string() && !value.is_null());
+    ["apiVersion", "kind"].iter().find_map(|name| {
+        let given = go_kind(given(name)?);
+        Some(format!("json: cannot unmarshal {given} into Go struct field .{name} of type string"))
+    })
 }

@@ -70,7 +70,7 @@ pub(crate) async fn evict(server: &Arc<Inner>, request: &Request, target: &Targe
 
 /// The eviction that is sent.
 fn asked(request: &Request, target: &Target) -> Outcome<Value> {
-    let mut sent = decode::any(request)?;
+    let mut sent = decode::any(request, "Eviction")?;
     // Clients from before policy/v1 send the same under its older name.
     if sent["apiVersion"] == "policy/v1beta1" {
         sent["apiVersion"] = "policy/v1".into();

@@ -58,6 +58,12 @@ impl Format {
         }
     }
 
+    /// Reads a patch. As upstream has it, only that of one of the formats is called a patch where it cannot be read.
+    pub(super) fn decode(self, body: &[u8]) -> Outcome<Decoded> {
+        let prefix = if self == Self::Strategic { "" } else { "error decoding patch: " };
+        schema::decode::json(body).map_err(|error| Failure::bad_request(format!("{prefix}{error}")))
+    }
+
     /// What is said twice in a patch, and what an operation has no use for.
     fn strict_faults(self, patch: &Decoded) -> Vec<String> {
         const MEMBERS: [&str; 4] = ["op", "path", "from", "value"];
@@ -120,7 +126,7 @@ pub(crate) async fn patch(server: &Arc<Inner>, request: &Request, target: &Targe
         return apply(server, request, target, part).await;
     }
     let is_dry_run = options::is_dry_run(request, OptionsOf::Patch)?;
-    let sent = schema::decode::json(&request.body).map_err(hako_error::Error::from)?;
+    let sent = format.decode(&request.body)?;
     let mode = decode::validation(request)?;
     let strict = if mode == FieldValidation::Ignore { Vec::new() } else { format.strict_faults(&sent) };
     let change = format.change(sent.value);

@@ -20,7 +20,7 @@ use crate::server::Inner;
 
 /// Puts a pod on a node, once.
 pub(crate) async fn bind(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
-    let sent = decode::part(request, decode::any(request)?, "v1", "io.k8s.api.core.v1.Binding")?;
+    let sent = decode::part(request, decode::any(request, "Binding")?, "v1", "io.k8s.api.core.v1.Binding")?;
     let name = head_value(&sent, "name");
     if !name.is_empty() && name != target.name {
         return Err(Failure::bad_request("name in URL does not match name in Binding object"));

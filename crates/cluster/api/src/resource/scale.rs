@@ -163,7 +163,7 @@ type Change = Box<dyn Fn(&Value) -> Outcome<Value> + Send + Sync>;
 fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
     let mode = decode::validation(request)?;
     if request.method == Method::PUT {
-        let mut sent = decode::any(request)?;
+        let mut sent = decode::any(request, "Scale")?;
         decode::set_type(&mut sent, "autoscaling/v1", "Scale")?;
         let sent = fitted(sent, mode)?;
         return Ok(Box::new(move |_| Ok(sent.clone())));
@@ -177,7 +177,7 @@ fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
             .map_err(|error| ownership::not_applied(error, &Subject::default()))?;
         return Ok(Box::new(move |scale| fitted(crate::patch::merge(scale, &change), mode)));
     }
-    let change = format.change(schema::decode::json(&request.body).map_err(hako_error::Error::from)?.value);
+    let change = format.change(format.decode(&request.body)?.value);
     Ok(Box::new(move |scale| {
         let new = format.apply_to(scale, &change, schema::model().shape(TYPE_NAME))?;
         let made = new.to_string();

@@ -26,7 +26,7 @@ const SECONDS_MAX: i64 = 1 << 32;
 /// Issues a token of an account.
 pub(crate) async fn request_token(server: &Arc<Inner>, request: &Request, target: &Target) -> Outcome {
     const TYPE_NAME: &str = "io.k8s.api.authentication.v1.TokenRequest";
-    let sent = decode::any(request)?;
+    let sent = decode::any(request, "TokenRequest")?;
     let mut sent = decode::part(request, sent, "authentication.k8s.io/v1", TYPE_NAME)?;
     let entry = target.read(&*server.config.store).await?;
     let account = decode_entry(&target.row, &entry)?;

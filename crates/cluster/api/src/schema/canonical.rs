@@ -12,7 +12,7 @@ const LENIENT: GeneralPurpose =
 
 pub(super) fn quantity(value: &mut Value) -> Result<(), String> {
     let text = match &*value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),
     };
     let quantity: hako_names::Quantity = text.parse().map_err(|_| {

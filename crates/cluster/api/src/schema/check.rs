@@ -1,9 +1,10 @@
 //! An object against its type: what is unknown, what has the wrong type, what has a canonical form.
 
 use super::canonical;
-use super::decode::Decoded;
+use super::decode::{self, Decoded};
 use super::facts;
 use super::model::{Model, Scalar, Shape, model};
+use super::syntax::go_kind;
 use crate::kinds::Served;
 use hako_error::{Classify, Error, Kind};
 use hako_kube::Precision;
@@ -247,7 +248,8 @@ impl Check {
             Scalar::Number => value.is_number(),
             Scalar::Int64 => value.is_i64(),
             Scalar::Int32 => is_int32(value),
-            Scalar::Quantity => value.is_string() || value.is_number(),
+            // It reads itself, whatever it is.
+            Scalar::Quantity => true,
             Scalar::IntOrString => value.is_string() || is_int32(value),
         };
         if !is_sound {
@@ -258,35 +260,26 @@ impl Check {
             Scalar::Time => canonical::time(value, Precision::Seconds),
             Scalar::MicroTime => canonical::time(value, Precision::Micros),
             Scalar::Bytes => canonical::bytes(value),
+            Scalar::Number => {
+                decode::whole_numbers(value);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
     fn mismatch(&self, shape: &Shape, value: &Value, at: &At<'_>) -> String {
+        let of_integer = matches!(shape, Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString));
         let given = match value {
-            Value::Null => "null".to_owned(),
-            Value::Bool(_) => "bool".to_owned(),
-            Value::Number(number) => match shape {
-                Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString) => {
-                    format!("number {number}")
-                }
-                _ => "number".to_owned(),
-            },
-            Value::String(_) => "string".to_owned(),
-            Value::Array(_) => "array".to_owned(),
-            Value::Object(_) => "object".to_owned(),
+            Value::Number(number) if of_integer => format!("number {number}"),
+            other => go_kind(other).to_owned(),
         };
         let wanted = self.go_type(shape);
         let names = at.path.names();
-        // A type that reads itself does not know where it is.
-        let reads_itself = [Scalar::IntOrString, Scalar::Time, Scalar::MicroTime].map(Shape::Scalar);
-        if names.is_empty() || reads_itself.contains(shape) {
+        if names.is_empty() {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
         }
-        format!(
-            "json: cannot unmarshal {given} into Go struct field {}.{names} of type {wanted} (at {})",
-            at.of, at.path
-        )
+        format!("json: cannot unmarshal {given} into Go struct field {}.{names} of type {wanted}", at.of)
     }
 
     fn go_type(&self, shape: &Shape) -> String {
@@ -323,7 +316,6 @@ fn is_int32(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode;
     use super::*;
     use crate::kinds::{self, Kinds};
 
@@ -358,7 +350,7 @@ mod tests {
         let text = r#"{"spec":{"template":{"spec":{"containers":[{"ports":[{"containerPort":"x"}]}]}}}}"#;
         let error = admit_json("Deployment", text, FieldValidation::Warn).unwrap_err();
         assert!(
-            error.to_string().contains(
+            error.to_string().ends_with(
                 "json: cannot unmarshal string into Go struct field \
                  ContainerPort.spec.template.spec.containers.ports.containerPort of type int32"
             ),
@@ -366,7 +358,8 @@ mod tests {
         );
         let text = r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":99999999999}}}}"#;
         let error = admit_json("Deployment", text, FieldValidation::Warn).unwrap_err().to_string();
-        let told = "json: cannot unmarshal number 99999999999 into Go value of type int32";
+        let told = "json: cannot unmarshal number 99999999999 into Go struct field \
+                    RollingUpdateDeployment.spec.strategy.rollingUpdate.maxSurge of type int32";
         assert!(error.ends_with(told), "{error}");
         for text in [
             r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":1.5}}}}"#,
@@ -380,6 +373,23 @@ mod tests {
         ] {
             assert!(admit_json("Deployment", text, FieldValidation::Ignore).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_quantity_of_any_wrong_type_is_no_quantity_and_spaces_around_one_are_none() {
+        let of = |cpu: &str| {
+            format!(
+                r#"{{"spec":{{"containers":[{{"name":"c","resources":{{"limits":{{"cpu":{cpu}}}}}}}]}}}}"#
+            )
+        };
+        for cpu in ["true", "{}", "[1]", r#""""#, r#""x""#] {
+            let error = admit_json("Pod", &of(cpu), FieldValidation::Warn).unwrap_err().to_string();
+            let told = "Pod in version \"v1\" cannot be handled as a Pod: quantities must match the regular expression \
+                        '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+            assert_eq!(error, told, "{cpu}");
+        }
+        let admitted = admit_json("Pod", &of(r#"" 1 ""#), FieldValidation::Warn).unwrap().object;
+        assert_eq!(admitted["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1");
     }
 
     #[test]
@@ -432,6 +442,17 @@ mod tests {
             let decoded = decode::json(text.as_bytes()).unwrap().value;
             assert_eq!(decoded.as_f64(), text.parse().ok(), "{text}: {decoded}");
         }
+    }
+
+    #[test]
+    fn a_whole_number_among_those_with_fractions_is_written_without_one() {
+        let schema = r#"{"type":"number","minimum":1e3,"maximum":2000.0,"multipleOf":0.5}"#;
+        let text =
+            format!(r#"{{"spec":{{"versions":[{{"name":"v1","schema":{{"openAPIV3Schema":{schema}}}}}]}}}}"#);
+        let admitted = admit_json("CustomResourceDefinition", &text, FieldValidation::Strict).unwrap().object;
+        let schema = &admitted["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let wanted = r#"{"type":"number","minimum":1000,"maximum":2000,"multipleOf":0.5}"#;
+        assert_eq!(schema.to_string(), wanted);
     }
 
     #[test]

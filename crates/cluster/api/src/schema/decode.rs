@@ -7,6 +7,8 @@ use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
+use super::syntax;
+
 /// A decoded body.
 #[derive(Debug)]
 pub struct Decoded {
@@ -20,8 +22,8 @@ pub struct Decoded {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// No JSON.
-    #[error("the body is no JSON: {0}")]
-    Json(serde_json::Error),
+    #[error("{0}")]
+    Json(String),
     /// No YAML.
     #[error("the body is no YAML: {0}")]
     Yaml(String),
@@ -45,7 +47,12 @@ const ALIASED_MAX: usize = 1_000_000;
 /// # Errors
 /// Where the bytes are no JSON.
 pub fn json(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    read(bytes).map_err(DecodeError::Json)
+    read(bytes).map_err(|error| DecodeError::Json(fault(bytes, &error)))
+}
+
+/// Why bytes are no JSON, as Go says it; of what Go would read, such as a deeper nesting, as our reader says it.
+pub(crate) fn fault(bytes: &[u8], error: &serde_json::Error) -> String {
+    syntax::fault(bytes).unwrap_or_else(|| error.to_string())
 }
 
 /// Decodes JSON that is stored.

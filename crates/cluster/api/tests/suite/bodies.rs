@@ -145,3 +145,56 @@ async fn a_list_shows_one_state_however_slowly_it_is_read() {
     }
     assert_eq!(api.list(&ListParams::default()).await.unwrap().items[0].data, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_read_is_refused_in_go_s_words() {
+    let world = World::start().await;
+    let sent = async |method: &str, path: &str, content_type: &str, body: &'static str| {
+        let request = Request::builder().method(method).uri(path).header("content-type", content_type);
+        let answer = world.outside().send(request.body(Bytes::from_static(body.as_bytes())).unwrap()).await;
+        let (head, body) = answer.unwrap().into_parts();
+        let status: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+        (head.status.as_u16(), status["message"].as_str().unwrap().to_owned())
+    };
+    const UNKNOWN: &str = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: ";
+    const TYPE: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    for (body, told) in [
+        ("", format!("{UNKNOWN}unexpected end of JSON input (<empty>)")),
+        ("{", format!("{UNKNOWN}unexpected end of JSON input ({{)")),
+        (
+            "kind: ConfigMap",
+            format!("{UNKNOWN}invalid character 'k' looking for beginning of value (6b696e643a20436f6e6669674d6170)"),
+        ),
+        (
+            r#"{"metadata":{"name":"a"},"data":{x}}"#,
+            format!(
+                "{UNKNOWN}invalid character 'x' looking for beginning of object key string ({{\"metadata\":{{\"name\":\"a\"}},\"dat ...)"
+            ),
+        ),
+        ("[]", format!("{UNKNOWN}json: cannot unmarshal array into Go value of type {TYPE} (5b5d)")),
+        (
+            r#"{"kind":7}"#,
+            format!("{UNKNOWN}json: cannot unmarshal number into Go struct field .kind of type string ({{\"kind\":7}})"),
+        ),
+        (
+            r#"{"metadata":"a"}"#,
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal string into Go struct field ConfigMap.metadata of type v1.ObjectMeta".to_owned(),
+        ),
+        (
+            r#"{"apiVersion":"apps/v1"}"#,
+            "the API version in the data (apps/v1) does not match the expected API version (v1)".to_owned(),
+        ),
+    ] {
+        assert_eq!(sent("POST", MAPS, "application/json", body).await, (400, told), "{body}");
+    }
+    world.inside().namespaced("default").create(&config_map("a", "x")).await.unwrap();
+    let path = format!("{MAPS}/a");
+    for (kind, told) in [
+        ("json-patch", "error decoding patch: unexpected end of JSON input"),
+        ("merge-patch", "error decoding patch: unexpected end of JSON input"),
+        ("strategic-merge-patch", "unexpected end of JSON input"),
+    ] {
+        let content_type = format!("application/{kind}+json");
+        assert_eq!(sent("PATCH", &path, &content_type, "{").await, (400, told.to_owned()), "{kind}");
+    }
+}

@@ -111,7 +111,7 @@ fn secrets_for_logging_in_have_what_it_takes() {
         (
             secret("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "hunter2"})),
             &[
-                "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": no JSON object: Syntax error at line 1",
+                "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'h' looking for beginning of value",
             ],
         ),
         (secret("kubernetes.io/dockercfg", json!({})), &["data[.dockercfg]: Required value"]),

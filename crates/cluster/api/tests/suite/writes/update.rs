@@ -269,7 +269,10 @@ async fn times_and_bytes_are_kept_in_one_form_or_refused_in_go_s_words() {
     for (time, why) in [
         (json!("2020-01-01T00:00:00Z"), "cannot parse \"Z\" as \".000000\""),
         (json!("2020-01-01T24:00:00.000000Z"), "hour out of range"),
-        (json!(7), "Lease: json: cannot unmarshal number into Go value of type string"),
+        (
+            json!(7),
+            "Lease: json: cannot unmarshal number into Go struct field LeaseSpec.spec.renewTime of type string",
+        ),
     ] {
         ask(&world, "POST", leases, &lease(time)).await.refuses(400, why);
     }
