@@ -127,9 +127,6 @@ pub(crate) async fn tunnel(
     target: &Target,
     part: &str,
 ) -> Outcome {
-    let Some(upgrade) = request.upgrade.take() else {
-        return Err(Failure::bad_request("Upgrade request required: a WebSocket or SPDY/3.1"));
-    };
     let (node, path) = if part == "portforward" {
         let Target { namespace, name, .. } = target;
         let query = request.query.encode_without("");
@@ -140,6 +137,10 @@ pub(crate) async fn tunnel(
     } else {
         let (node, container) = locate(server, &request, target).await?;
         (node, path(part, target, &container, &request))
+    };
+    // Only now: who asks for what is not there is told that, however the question came.
+    let Some(upgrade) = request.upgrade.take() else {
+        return Err(Failure::bad_request("Upgrade request required"));
     };
     let response = server.proxy.send(&node, node_request(&node, &path, &request.headers)?).await?;
     let status = response.status();
@@ -277,9 +278,15 @@ fn container(pod: &Value, wanted: Option<&str>, pod_name: &str) -> Outcome<Strin
         }
         (None, Some(name), _) if main.contains(&name) => Ok(name.to_owned()),
         (None, _, [only]) => Ok((*only).to_owned()),
-        (None, ..) => Err(Failure::bad_request(format!(
-            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-            main.join(" ")
-        ))),
+        (None, ..) => {
+            let mut text = format!(
+                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+                main.join(" ")
+            );
+            if !init.is_empty() {
+                text = format!("{text} or one of the init containers: [{}]", init.join(" "));
+            }
+            Err(Failure::bad_request(text))
+        }
     }
 }

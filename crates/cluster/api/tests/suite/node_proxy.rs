@@ -71,6 +71,31 @@ async fn logs_stream_from_the_node_of_the_pod() {
     assert!(!success && error.contains("container nope is not valid for pod p"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_without_an_upgrade_is_refused_after_what_it_names_is_looked_for() {
+    let world = World::start().await;
+    let (listener, _acceptor) = node_listener(&world).await;
+    pod_on_node(&world, listener.local_addr().unwrap().port()).await;
+    world.inside().namespaced::<Pod>("default").create(&pod("q")).await.unwrap();
+    let base = "/api/v1/namespaces/default/pods";
+    for (path, code, told) in [
+        ("gone/exec?command=ls", 404, "pods \"gone\" not found"),
+        ("gone/portforward", 404, "pods \"gone\" not found"),
+        ("p/exec?command=ls&container=nope", 400, "container nope is not valid for pod p"),
+        ("q/exec?command=ls", 400, "pod q does not have a host assigned"),
+        ("q/portforward", 400, "pod q does not have a host assigned"),
+        ("p/exec?command=ls", 400, "Upgrade request required"),
+        ("p/attach", 400, "Upgrade request required"),
+        ("p/portforward", 400, "Upgrade request required"),
+    ] {
+        let mut raw = Raw::admin(&world).await;
+        raw.request(&format!("POST {base}/{path}"), "Content-Length: 0\r\n").await;
+        let status = raw.status().await;
+        let body: Value = serde_json::from_str(&raw.rest().await).unwrap();
+        assert_eq!((status, body["message"].as_str().unwrap()), (code, told), "{path}");
+    }
+}
+
 /// What a WebSocket says from its beginning to its end; none where the handshake is refused.
 async fn heard(world: &World, path: &str, protocol: &str) -> Option<Vec<Message>> {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
