@@ -21,6 +21,7 @@ mod resolve;
 mod schedule;
 mod seccomp;
 mod socket;
+mod title;
 mod tty;
 mod writeback;
 
@@ -47,5 +48,6 @@ pub use resolve::{open_in_root, open_or_create_in_root, open_resolved};
 pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};
 pub use seccomp::{SeccompInstruction, load_seccomp};
 pub use socket::{network_namespace_cookie, unread_by_peer};
+pub use title::Title;
 pub use tty::{open_terminal, set_controlling_terminal};
 pub use writeback::begin_writeback;

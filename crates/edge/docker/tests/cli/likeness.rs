@@ -289,3 +289,20 @@ fn the_directories_of_a_container_and_of_an_image_are_told_as_overlay2_tells_the
         docker.ok(&["rm", "box", "next"]);
     });
 }
+
+#[test]
+fn the_first_process_of_an_init_is_called_as_docker_s() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["run", "-d", "--init", "--name", "box", "busybox", "sleep", "1000"]);
+        let read = |file: &str| docker.ok(&["exec", "box", "cat", &format!("/proc/1/{file}")]);
+        assert_eq!(read("cmdline").trim_end_matches('\0'), "/sbin/docker-init\0--\0sleep\01000");
+        assert_eq!(read("comm"), "docker-init\n");
+        let top = docker.ok(&["top", "box", "-o", "pid,args"]);
+        assert!(
+            top.lines().any(|line| line.trim_end().ends_with(" /sbin/docker-init -- sleep 1000")),
+            "{top}"
+        );
+        docker.ok(&["rm", "-f", "box"]);
+    });
+}

@@ -124,13 +124,13 @@ fn containers_that_share_a_pid_namespace_see_each_other_and_end_one_by_one() {
         // Its child is orphaned in the namespace, and goes with the container all the same.
         let first = start("(sleep 4711 &); exec sleep 4712").await;
         let second = start(
-            "until pidof sleep | grep -q ' '; do sleep 0.02; done; echo me $$; cat /proc/1/comm; ls -A /proc/1/root/; \
+            "until pidof sleep | grep -q ' '; do sleep 0.02; done; echo me $$; cat /proc/1/comm; tr -d '\\0' </proc/1/cmdline; echo; ls -A /proc/1/root/; \
              kill -0 1; for p in $(pidof sleep); do grep -q 4712 /proc/$p/cmdline && kill $p; done; exec sleep 4713",
         )
         .await;
         assert_eq!(engine.wait(&first, WaitCondition::NotRunning).await.unwrap().code, 143);
         let log = logged(&engine, &second, Default::default()).await;
-        assert!(log.contains("hako-pause\n") && !log.contains("me 1\n"), "{log}");
+        assert!(log.contains("hako-pause\n/pause\n") && !log.contains("me 1\n"), "{log}");
         assert!(!log.contains("etc"), "the host's files are out of reach: {log}");
         until("what the first left is gone", async || {
             let script = "for p in $(pidof sleep); do grep 4711 /proc/$p/cmdline; done; exit 0";

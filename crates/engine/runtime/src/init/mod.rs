@@ -33,7 +33,7 @@ mod time;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use hako_sys::{CloneFlags, SeccompInstruction, SingleThreaded};
+use hako_sys::{CloneFlags, SeccompInstruction, SingleThreaded, Title};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub(crate) use error::InitError;
@@ -114,6 +114,8 @@ type Terminal = Option<(OwnedFd, OwnedFd)>;
 /// What is kept from before the host's /proc goes.
 struct Kept {
     word: SingleThreaded,
+    /// Of a process that stays above the program.
+    title: Option<Title>,
     /// Where the profile of the next program is written.
     profile: Option<fs::File>,
 }
@@ -144,7 +146,7 @@ fn finish(
             let become_it =
                 || change_profile(process, kept.profile).map_or_else(|error| error, |()| program.exec());
             match process.init {
-                true => reaper::run(&kept.word, process.tty, || tell(status, &become_it())),
+                true => reaper::run((&kept.word, kept.title), process, || tell(status, &become_it())),
                 false => become_it(),
             }
         }
@@ -196,7 +198,8 @@ fn common(process: &ProcessPlan) -> Result<Kept, InitError> {
         let _none = hako_sys::join_session_keyring();
     }
     let profile = process.apparmor.as_ref().map(|_| open_profile()).transpose()?;
-    Ok(Kept { word, profile })
+    let title = process.init.then(|| Title::of_own().ok()).flatten();
+    Ok(Kept { word, title, profile })
 }
 
 /// The host's own file, which the image has no hand in (CVE-2019-16884).

@@ -3,9 +3,15 @@
 //! INVARIANT: it has given up everything the program has not: it forks behind ids, capabilities and seccomp, cannot be
 //! traced, and keeps no descriptor.
 
+use hako_sys::{SingleThreaded, Title};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 
 use super::error::{InitError, failed};
+use crate::plan::ProcessPlan;
+
+/// What Docker's is called, by its path there and by its name.
+const PATH: &str = "/sbin/docker-init";
+const NAME: &std::ffi::CStr = c"docker-init";
 
 /// Signals that mean this process itself.
 const OWN: [i32; 8] = [
@@ -22,19 +28,27 @@ const OWN: [i32; 8] = [
 /// Starts the program as a child and stays until it ends; returns only why that failed. `program` says why it could
 /// not be executed and gives the exit code.
 pub(super) fn run(
-    word: &hako_sys::SingleThreaded,
-    has_terminal: bool,
+    (word, title): (&SingleThreaded, Option<Title>),
+    process: &ProcessPlan,
     program: impl FnOnce() -> i32,
 ) -> InitError {
     let started = hako_sys::block_signals().and_then(|()| {
         hako_sys::fork(word, || {
-            lead(has_terminal);
+            lead(process.tty);
             hako_sys::reset_signals();
             program()
         })
     });
     match started {
-        Ok(child) => hako_sys::exit_now(guard(child)),
+        Ok(child) => {
+            let _unnamed = rustix::thread::set_name(NAME);
+            if let Some(title) = title {
+                // The command line of the shim, which it is a copy of, tells of the host.
+                let words = [PATH, "--"].into_iter().chain(process.args.iter().map(String::as_str));
+                title.show(word, &words.collect::<Vec<_>>());
+            }
+            hako_sys::exit_now(guard(child))
+        }
         Err(error) => {
             failed("cannot start the program below the init; does the seccomp profile allow fork?")(error)
         }

@@ -7,12 +7,15 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use hako_sys::{Child, CloneFlags};
+use hako_sys::{Child, CloneFlags, SingleThreaded, Title};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitOptions};
 
 use super::setup::ROOT;
+
+/// What it is called in Kubernetes.
+const SHOWN: &str = "/pause";
 
 /// Starts it; it ends with the shim.
 pub(super) fn start(state_dir: &Path) -> Result<Child, String> {
@@ -42,6 +45,10 @@ fn isolate(root: &Path) -> io::Result<()> {
     rustix::stdio::dup2_stdout(rustix::stdio::stdin())?;
     rustix::stdio::dup2_stderr(rustix::stdio::stdin())?;
     let _unnamed = rustix::thread::set_name(c"hako-pause");
+    // The command line of the shim, which it is a copy of, tells of the host.
+    if let (Ok(word), Ok(title)) = (SingleThreaded::check(), Title::of_own()) {
+        title.show(&word, &[SHOWN]);
+    }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
     rustix::mount::mount("tmpfs", root, "tmpfs", flags, c"mode=0555,size=4k")?;
     std::env::set_current_dir(root)?;
