@@ -25,6 +25,7 @@ mod daemon_set;
 mod defined;
 mod deployment;
 mod devices;
+mod diff;
 mod endpoint_slice;
 mod endpoints;
 mod event;

@@ -1,7 +1,9 @@
 //! What may change in a pod that is there: little, and while gates hold it back a little more.
 
+use super::diff::Part;
 use super::value::{at, each_mut, items, members, number, object_mut, text};
 use super::{pod_annotations, pod_gates, pod_spec};
+use crate::protobuf::Layout;
 use hako_kube::field::{self, Faults};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -45,12 +47,103 @@ pub(super) fn validate(new: &Value, old: &Value) -> Faults {
     for object in [&mut is, &mut was] {
         strip_updatable(object, is_gated);
     }
-    let (is, was) = (is.get("spec"), was.get("spec"));
-    if is != was {
-        let changed = changed_fields(is, was);
-        causes.push(field::forbidden("spec", &format!("{UPDATABLE}; changed: {}", changed.join(", "))));
+    if is.get("spec") != was.get("spec") {
+        causes.push(field::forbidden("spec", &changed(new, old, is_gated)));
     }
     causes
+}
+
+/// The spec of a pod as upstream's server has it.
+const SPEC: Part = Part {
+    api_version: "v1",
+    kind: "Pod",
+    path: &["spec"],
+    layout: Layout {
+        order: &[
+            "volumes",
+            "initContainers",
+            "containers",
+            "ephemeralContainers",
+            "restartPolicy",
+            "terminationGracePeriodSeconds",
+            "activeDeadlineSeconds",
+            "dnsPolicy",
+            "nodeSelector",
+            "serviceAccountName",
+            "automountServiceAccountToken",
+            "nodeName",
+            "securityContext",
+            "imagePullSecrets",
+            "hostname",
+            "subdomain",
+            "setHostnameAsFQDN",
+            "hostnameOverride",
+            "affinity",
+            "schedulerName",
+            "tolerations",
+            "hostAliases",
+            "priorityClassName",
+            "priority",
+            "preemptionPolicy",
+            "dnsConfig",
+            "readinessGates",
+            "runtimeClassName",
+            "overhead",
+            "enableServiceLinks",
+            "topologySpreadConstraints",
+            "os",
+            "schedulingGates",
+            "resourceClaims",
+            "resources",
+        ],
+        without: &["serviceAccount"],
+    },
+};
+
+/// What changed that may not, without what may.
+fn changed(new: &Value, old: &Value, is_gated: bool) -> String {
+    let (mut is, mut was) = (new.clone(), old.clone());
+    object_mut(&mut was, &["spec"]).map(pod_spec::default_resize_policy);
+    keep_updatable(&mut is, &was, is_gated);
+    let (is, was) = (&is["spec"], &was["spec"]);
+    SPEC.told(UPDATABLE, is, was).unwrap_or_else(|| {
+        let names = changed_fields(Some(is), Some(was));
+        format!("{UPDATABLE}; changed: {}", names.join(", "))
+    })
+}
+
+/// Gives a pod what it had of what may change.
+fn keep_updatable(new: &mut Value, old: &Value, is_gated: bool) {
+    let Some(spec) = object_mut(new, &["spec"]) else { return };
+    for name in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+        keep(spec, &old["spec"], name);
+    }
+    if is_gated {
+        keep(spec, &old["spec"], "nodeSelector");
+        strip_node_affinity(spec);
+        if let Some(affinity) = at(old, &["spec", "affinity", "nodeAffinity"])
+            && let Some(here) = spec.entry("affinity").or_insert_with(|| json!({})).as_object_mut()
+        {
+            here.insert("nodeAffinity".to_owned(), affinity.clone());
+        }
+    }
+    let grace = |spec: &Value| number(spec, &["terminationGracePeriodSeconds"]);
+    let becomes_one = spec.get("terminationGracePeriodSeconds").is_some_and(|seconds| *seconds == 1);
+    if becomes_one && grace(&old["spec"]).is_some_and(|seconds| seconds < 0) {
+        keep(spec, &old["spec"], "terminationGracePeriodSeconds");
+    }
+    for part in ["containers", "initContainers"] {
+        for (container, before) in each_mut(spec, part).zip(items(old, &["spec", part])) {
+            keep(container, before, "image");
+        }
+    }
+}
+
+fn keep(map: &mut Map<String, Value>, old: &Value, name: &str) {
+    match old.get(name) {
+        Some(value) => map.insert(name.to_owned(), value.clone()),
+        None => map.remove(name),
+    };
 }
 
 fn deadline(new: &Value, old: &Value, causes: &mut Faults) {

@@ -266,7 +266,34 @@ fn of_a_running_pod_only_images_and_tolerations_change() {
         found[0].starts_with("spec: Forbidden: pod updates may not change fields other than"),
         "{found:?}"
     );
-    assert!(found[0].ends_with("changed: spec.containers, spec.nodeName"), "{found:?}");
+    // As upstream shows it: what is given is taken away, and what was there is put in its place.
+    let told = r#" (allow it to be set to 1 if it was previously negative)
+@@ -5,9 +5,7 @@
+   {
+    "Name": "c",
+    "Image": "i:1",
+-   "Command": [
+-    "x"
+-   ],
++   "Command": null,
+    "Args": null,
+    "WorkingDir": "",
+    "Ports": null,
+@@ -44,7 +42,7 @@
+  "NodeSelector": null,
+  "ServiceAccountName": "",
+  "AutomountServiceAccountToken": null,
+- "NodeName": "x",
++ "NodeName": "",
+  "SecurityContext": {
+   "SELinuxOptions": null,
+   "RunAsUser": null,
+"#;
+    assert!(found[0].ends_with(told), "{found:?}");
+    // What is too long to be read is told by the names of the fields.
+    new["spec"]["hostAliases"] = json!(vec![json!({"ip": "10.0.0.1"}); 2000]);
+    let found = update_faults("Pod", &old, &new);
+    assert!(found[0].ends_with("changed: spec.containers, spec.hostAliases, spec.nodeName"), "{found:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod answer;
 mod decode;
+mod dump;
 mod encode;
 mod fields;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use hako_error::{Classify, Kind};
 use serde_json::Value;
 
 pub use answer::converted;
+pub(crate) use dump::{Layout, dump};
 pub(crate) use answer::{ListParts, Typed, frame};
 pub use wire::WireError;
 use wire::{Reader, Wire};

@@ -2,9 +2,10 @@
 
 use super::super::check;
 use super::super::place::{Faults, Place, path_segment};
+use super::super::resource_names;
 use super::super::value::{at, items, text};
 use super::reference;
-use hako_kube::field;
+use hako_kube::{field, names};
 use serde_json::Value;
 
 /// The types of metrics, and where each keeps its target.
@@ -24,17 +25,15 @@ pub(super) fn validate(metric: &Place<'_>, faults: &mut Faults) {
     if kind.text().is_empty() {
         faults.push(kind.required("must specify a metric source type"));
     }
-    let Some(wanted) = wanted else {
+    if wanted.is_none() {
         faults.push(kind.not_supported(&names));
-        return first_source(metric, faults);
-    };
+    }
     first_source(metric, faults);
-    if !metric.at(&[wanted]).is_set() {
-        let detail = "must populate information for the given metric source";
-        faults.push(metric.at(&[wanted]).required(detail));
+    if let Some(wanted) = wanted.map(|wanted| metric.at(&[wanted])).filter(|wanted| !wanted.is_set()) {
+        faults.push(wanted.required("must populate information for the given metric source"));
     }
     let given: Vec<&str> = given(metric).collect();
-    for other in given.iter().filter(|other| given.len() > 1 && **other != wanted) {
+    for other in given.iter().filter(|other| given.len() > 1 && Some(**other) != wanted) {
         faults.push(metric.at(&[other]).forbidden("must populate the given metric source only"));
     }
 }
@@ -65,8 +64,14 @@ fn source(source: &Place<'_>, member: &str, faults: &mut Faults) {
             if name.is_empty() {
                 faults.push(name.required("must specify a resource name"));
             }
-            if member == "containerResource" && container.is_empty() {
-                faults.push(container.required("must specify a container"));
+            if member == "containerResource" {
+                if !name.is_empty() {
+                    resource_names::of_container(name.text(), name.path().as_str(), faults);
+                }
+                match container.text() {
+                    "" => faults.push(container.required("must specify a container")),
+                    _ => container.check(names::dns_label, faults),
+                }
             }
         }
     }

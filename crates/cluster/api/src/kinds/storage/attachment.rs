@@ -96,7 +96,8 @@ fn status(status: &Value, causes: &mut Faults) {
     for name in ["attachError", "detachError"] {
         if text(status, &[name, "message"]).len() > MESSAGE_MAX {
             let path = field::child(&field::child("status", name), "message");
-            causes.push(field::too_long(path, MESSAGE_MAX));
+            // The original names the other limit.
+            causes.push(field::too_long(path, METADATA_MAX));
         }
         if let Some(code) = number(status, &[name, "errorCode"]).filter(|code| *code < 0) {
             let path = field::child(&field::child("status", name), "errorCode");

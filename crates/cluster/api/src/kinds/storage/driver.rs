@@ -76,6 +76,8 @@ fn validate(object: &Value) -> Faults {
     let (mut causes, spec) = (Faults::new(), &object["spec"]);
     let policies = ["File", "None", "ReadWriteOnceWithFSType"];
     check::one_of(spec, "fsGroupPolicy", &policies, "spec", &mut causes);
+    let requests = items(spec, &["tokenRequests"]);
+    tokens(requests, &mut causes);
     for mode in items(spec, &["volumeLifecycleModes"]) {
         if mode != "Persistent" && mode != "Ephemeral" {
             let known = ["Persistent", "Ephemeral"];
@@ -86,8 +88,6 @@ fn validate(object: &Value) -> Faults {
         let path = "spec.nodeAllocatableUpdatePeriodSeconds";
         causes.push(field::invalid(path, seconds, "must be greater than or equal to 10 seconds"));
     }
-    let requests = items(spec, &["tokenRequests"]);
-    tokens(requests, &mut causes);
     if let Some(value) = spec.get("serviceAccountTokenInSecrets").filter(|_| requests.is_empty()) {
         let path = "spec.serviceAccountTokenInSecrets";
         causes.push(field::invalid(path, value.clone(), "may only be set together with tokenRequests"));

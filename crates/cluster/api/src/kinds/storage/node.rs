@@ -31,7 +31,7 @@ pub(in super::super) const ROW: KindRow = KindRow {
     ..KindRow::BASE
 };
 
-const NODE_ID_MAX: usize = 192;
+const NODE_ID_MAX: usize = 256;
 
 fn drivers(object: &Value) -> &[Value] {
     items(object, &["spec", "drivers"])

@@ -1,6 +1,6 @@
 //! The kinds of storage.k8s.io.
 
-use super::samples::{refused, sample};
+use super::samples::{changed, refused, sample};
 use super::*;
 
 fn made(kind: &str) -> Value {
@@ -130,7 +130,7 @@ fn faulty_attachments_are_refused_as_upstream_words_it() {
         [(
             "/status/attachError",
             json!({"message": "x".repeat(1025)}),
-            "status.attachError.message: Too long: may not be more than 1024 bytes",
+            "status.attachError.message: Too long: may not be more than 262144 bytes",
         )],
     );
 }
@@ -194,6 +194,17 @@ fn faulty_drivers_of_nodes_are_refused_as_upstream_words_it() {
             ("spec.drivers.0.name", json!(""), "spec.drivers[0].name: Required value"),
             ("spec.drivers.0.nodeID", json!(""), "spec.drivers[0].nodeID: Required value"),
             (
+                "spec.drivers.0.nodeID",
+                json!("n".repeat(257)),
+                Box::leak(
+                    format!(
+                        "spec.drivers[0].nodeID: Invalid value: \"{}\": must be 256 characters or less",
+                        "n".repeat(257)
+                    )
+                    .into_boxed_str(),
+                ),
+            ),
+            (
                 "spec.drivers.0.allocatable",
                 json!({"count": -1}),
                 "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0",
@@ -202,6 +213,10 @@ fn faulty_drivers_of_nodes_are_refused_as_upstream_words_it() {
         ],
     );
     let node = made("CSINode");
+    assert_eq!(
+        faults("CSINode", changed("CSINode", &[("spec.drivers.0.nodeID", json!("n".repeat(256)))])),
+        [""; 0]
+    );
     accepted_change(
         "CSINode",
         &node,

@@ -119,8 +119,17 @@ fn faulty_volumes_are_refused_as_upstream_words_it() {
 
 #[test]
 fn a_volume_stays_where_it_is() {
-    const SOURCE: &str =
-        "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation";
+    const SOURCE: &str = r#"spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation
+@@ -2,7 +2,7 @@
+  "GCEPersistentDisk": null,
+  "AWSElasticBlockStore": null,
+  "HostPath": {
+-  "Path": "/other",
++  "Path": "/data",
+   "Type": ""
+  },
+  "Glusterfs": null,
+"#;
     let made = created("PersistentVolume", volume(json!({})));
     refused_change(
         "PersistentVolume",
@@ -148,17 +157,18 @@ fn a_volume_stays_where_it_is() {
         &made,
         [("/spec/csi/controllerExpandSecretRef", json!({"name": "s", "namespace": "n"}))],
     );
+    let mut new = made.clone();
+    new["spec"]["csi"]["volumeHandle"] = "other".into();
+    let told = "  \"Driver\": \"d.io\",\n-  \"VolumeHandle\": \"other\",\n+  \"VolumeHandle\": \"h\",\n   \"ReadOnly\": false,\n";
+    assert!(update_faults("PersistentVolume", &made, &new)[0].contains(told));
     refused_change(
         "PersistentVolume",
         &made,
-        [
-            ("/spec/csi/volumeHandle", json!("other"), SOURCE),
-            (
-                "/spec/volumeAttributesClassName",
-                Value::Null,
-                "spec.volumeAttributesClassName: Forbidden: update from non-nil value to nil is forbidden",
-            ),
-        ],
+        [(
+            "/spec/volumeAttributesClassName",
+            Value::Null,
+            "spec.volumeAttributesClassName: Forbidden: update from non-nil value to nil is forbidden",
+        )],
     );
 }
 
@@ -216,13 +226,32 @@ fn a_source_of_data_has_both_its_names() {
 
 #[test]
 fn a_bound_claim_grows_and_an_unbound_one_does_not() {
-    const FIXED: &str = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+    let told = |difference: &str| -> &'static str {
+        const FIXED: &str = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        Box::leak(format!("{FIXED}\n{difference}").into_boxed_str())
+    };
     const SIZE: &str = "/spec/resources/requests/storage";
     let made = created("PersistentVolumeClaim", claim(json!({})));
     refused_change(
         "PersistentVolumeClaim",
         &made,
-        [(SIZE, json!("2Gi"), FIXED), ("/spec/accessModes", json!(["ReadWriteMany"]), FIXED)],
+        [
+            (
+                SIZE,
+                json!("2Gi"),
+                told(
+                    "@@ -6,7 +6,7 @@\n  \"Resources\": {\n   \"Limits\": null,\n   \"Requests\": {\n-   \"storage\": \"2Gi\"\n\
+                     +   \"storage\": \"1Gi\"\n   }\n  },\n  \"VolumeName\": \"\",\n",
+                ),
+            ),
+            (
+                "/spec/accessModes",
+                json!(["ReadWriteMany"]),
+                told(
+                    "@@ -1,6 +1,6 @@\n {\n  \"AccessModes\": [\n-  \"ReadWriteMany\"\n+  \"ReadWriteOnce\"\n  ],\n  \"Selector\": null,\n  \"Resources\": {\n",
+                ),
+            ),
+        ],
     );
     accepted_change(
         "PersistentVolumeClaim",
@@ -248,8 +277,22 @@ fn a_bound_claim_grows_and_an_unbound_one_does_not() {
                 json!("1Gi"),
                 "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
             ),
-            ("/spec/volumeName", json!("w"), FIXED),
-            ("/spec/storageClassName", json!("slow"), FIXED),
+            (
+                "/spec/volumeName",
+                json!("w"),
+                told(
+                    "@@ -9,7 +9,7 @@\n    \"storage\": \"3Gi\"\n   }\n  },\n- \"VolumeName\": \"w\",\n+ \"VolumeName\": \"v\",\n  \
+                     \"StorageClassName\": \"fast\",\n  \"VolumeMode\": \"Filesystem\",\n  \"DataSource\": null,\n",
+                ),
+            ),
+            (
+                "/spec/storageClassName",
+                json!("slow"),
+                told(
+                    "@@ -10,7 +10,7 @@\n   }\n  },\n  \"VolumeName\": \"v\",\n- \"StorageClassName\": \"slow\",\n+ \"StorageClassName\": \"fast\",\n  \
+                     \"VolumeMode\": \"Filesystem\",\n  \"DataSource\": null,\n  \"DataSourceRef\": null,\n",
+                ),
+            ),
             ("/spec/volumeMode", json!("Block"), "volumeMode: Invalid value: \"Block\": field is immutable"),
             (
                 "/spec/volumeAttributesClassName",

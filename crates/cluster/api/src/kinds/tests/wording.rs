@@ -119,6 +119,27 @@ fn metrics_say_what_is_wrong_with_the_first_source_and_that_others_are_too_many(
         ],
     );
     metric(
+        json!({"type": "Rest", "resource": cpu, "pods": pods}),
+        &[
+            &format!("spec.metrics[0].type: Unsupported value: \"Rest\": {supported}"),
+            "spec.metrics[0].pods: Forbidden: must populate the given metric source only",
+            "spec.metrics[0].resource: Forbidden: must populate the given metric source only",
+        ],
+    );
+    let of = |name: &str, container: &str| {
+        let target = json!({"type": "Utilization", "averageUtilization": 80});
+        json!({"type": "ContainerResource", "containerResource": {"name": name, "container": container, "target": target}})
+    };
+    metric(
+        of("disk", "App"),
+        &[
+            "spec.metrics[0].containerResource.name: Invalid value: \"disk\": must be a standard resource type or fully qualified",
+            "spec.metrics[0].containerResource.name: Invalid value: \"disk\": must be a standard resource for containers",
+            "spec.metrics[0].containerResource.container: Invalid value: \"App\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+        ],
+    );
+    metric(of("cpu", "app"), &[]);
+    metric(
         json!({"type": "Resource", "pods": pods}),
         &["spec.metrics[0].resource: Required value: must populate information for the given metric source"],
     );

@@ -1,10 +1,12 @@
 //! `PersistentVolumeClaim`.
 
 use super::super::columns::{Column, age, name};
+use super::super::diff::Part;
 use super::super::row::{KindRow, Subresource};
 use super::super::value::{at, members, object_mut, set_default, text};
 use super::super::{check, meta, resource_names};
 use super::{CLASS, access, class, or_unset, phase, positive, shared};
+use crate::protobuf::Layout;
 use hako_kube::{
     field::{self, Faults},
     names,
@@ -203,7 +205,8 @@ fn validate_update(new: &Value, old: &Value) -> Faults {
         causes.push(field::invalid(path, annotation(new), check::IMMUTABLE));
     }
     if fixed(is, new, old) != fixed(was, new, old) {
-        causes.push(field::forbidden("spec", FIXED));
+        let told = SPEC.told(FIXED, &shown(new, old), was);
+        causes.push(field::forbidden("spec", told.as_deref().unwrap_or(FIXED)));
     }
     size(new, old, &mut causes);
     check::immutable(is, was, &["volumeMode"], "", &mut causes);
@@ -239,6 +242,31 @@ fn fixed(spec: &Value, new: &Value, old: &Value) -> Map<String, Value> {
     let may_get_class = of_old.is_empty() || given.is_some_and(|class| class == of_old);
     if before.is_none() && given.is_some() && may_get_class {
         spec.remove("storageClassName");
+    }
+    spec
+}
+
+/// The spec of a claim as upstream's server has it.
+const SPEC: Part = Part {
+    api_version: "v1",
+    kind: "PersistentVolumeClaim",
+    path: &["spec"],
+    layout: Layout { order: &["accessModes", "selector"], without: &[] },
+};
+
+/// The new spec with what was there before of what may change.
+fn shown(new: &Value, old: &Value) -> Value {
+    let mut spec = Value::Object(fixed(&new["spec"], new, old));
+    let left = fixed(&old["spec"], new, old);
+    for (name, value) in members(old, &["spec"]) {
+        if left.get(name) != Some(value) && spec.get(name).is_none() {
+            spec[name] = value.clone();
+        }
+    }
+    if let (true, Some(storage)) =
+        (text(new, &["status", "phase"]) == "Bound", at(old, &["spec", "resources", "requests", "storage"]))
+    {
+        spec["resources"]["requests"]["storage"] = storage.clone();
     }
     spec
 }

@@ -1,10 +1,12 @@
 //! `PersistentVolume`.
 
 use super::super::columns::{Column, age, name};
+use super::super::diff::Part;
 use super::super::meta;
 use super::super::row::{KindRow, Scope, Subresource};
 use super::super::value::{at, object_mut, set_default, text};
 use super::{access, check, class, or_unset, phase, source, spec};
+use crate::protobuf::Layout;
 use hako_kube::field::{self, Faults};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -90,8 +92,9 @@ fn validate(object: &Value) -> Faults {
 fn validate_update(new: &Value, old: &Value) -> Faults {
     let (mut causes, is, was) = (Faults::new(), &new["spec"], &old["spec"]);
     if sources(is, was) != sources(was, was) {
-        let detail = "spec.persistentvolumesource is immutable after creation";
-        causes.push(field::forbidden("spec.persistentvolumesource", detail));
+        const FIXED: &str = "spec.persistentvolumesource is immutable after creation";
+        let told = SOURCE.told(FIXED, is, was);
+        causes.push(field::forbidden("spec.persistentvolumesource", told.as_deref().unwrap_or(FIXED)));
     }
     check::immutable(is, was, &["volumeMode"], "", &mut causes);
     affinity(is, was, &mut causes);
@@ -102,6 +105,40 @@ fn validate_update(new: &Value, old: &Value) -> Faults {
     }
     causes
 }
+
+/// The source of a volume as upstream's server has it.
+const SOURCE: Part = Part {
+    api_version: "v1",
+    kind: "PersistentVolume",
+    path: &["spec", "persistent_volume_source"],
+    layout: Layout {
+        order: &[
+            "gcePersistentDisk",
+            "awsElasticBlockStore",
+            "hostPath",
+            "glusterfs",
+            "nfs",
+            "rbd",
+            "quobyte",
+            "iscsi",
+            "flexVolume",
+            "cinder",
+            "cephfs",
+            "fc",
+            "flocker",
+            "azureFile",
+            "vsphereVolume",
+            "azureDisk",
+            "photonPersistentDisk",
+            "portworxVolume",
+            "scaleIO",
+            "local",
+            "storageos",
+            "csi",
+        ],
+        without: &[],
+    },
+};
 
 /// Labels of a beta may be replaced by those that came after them, and nothing else.
 const RENAMED: [(&str, &str); 5] = [

@@ -335,6 +335,11 @@ pub(super) static LIST_META: &Message = &meta::ListMeta;
 /// What is left of an object whose metadata alone are asked for.
 pub(super) static PARTIAL: &Message = &meta::PartialObjectMetadata;
 
+/// Whether upstream's server has no type of its own for a message.
+pub(super) fn is_published(message: &Message) -> bool {
+    [&meta::LabelSelector, &meta::ObjectMeta].into_iter().any(|known| std::ptr::eq(known, message))
+}
+
 /// The message of a kind. `DeleteOptions` belong to every group: clients name the one of what they delete.
 pub(super) fn of(api_version: &str, kind: &str) -> Option<&'static Message> {
     if kind == "DeleteOptions" {
