@@ -150,29 +150,34 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Stops or continues every task of the group; returns when the kernel says so.
+    /// Stops or continues every task of the group; returns when the kernel says so. Tasks of a group that is stopped by one above
+    /// stay so until that goes on, which nobody here waits for.
     pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
-        if let Some((Version::V1, _)) = self.under("freezer") {
+        let path = if let Some((Version::V1, _)) = self.under("freezer") {
             let (_, path) = self.needed("freezer")?;
-            let (file, want) = (path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" });
-            file::write(&file, want)?;
-            return self.settle(|| Ok(file::read(&file)?.as_deref() == Some(want)));
-        }
-        let missing = CgroupError::NoController { controller: "freezer", path: self.path.clone() };
-        let path = self.directory(self.root.unified().ok_or(missing)?);
-        file::write(&path.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
-        let events = path.join("cgroup.events");
-        self.settle(|| Ok(file::read_keyed(&events, "frozen")? == Some(u64::from(frozen))))
+            file::write(&path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" })?;
+            path
+        } else {
+            let missing = CgroupError::NoController { controller: "freezer", path: self.path.clone() };
+            let path = self.directory(self.root.unified().ok_or(missing)?);
+            file::write(&path.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+            path
+        };
+        let is_held =
+            || path.parent().is_some_and(|above| tasks(above).is_ok_and(|all| all != Tasks::Running));
+        self.settle(|| match (frozen, tasks(&path)?) {
+            (true, all) => Ok(all == Tasks::Stopped),
+            (false, all) => Ok(all == Tasks::Running || is_held()),
+        })
     }
 
     /// Whether its tasks are stopped, by [`Cgroup::freeze`] or by a group above.
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
-        if let Some((Version::V1, path)) = self.under("freezer") {
-            return Ok(file::read(&path.join("freezer.state"))?.is_some_and(|state| state != "THAWED"));
+        let unified = || Some((Version::V2, self.directory(self.root.unified()?)));
+        match self.under("freezer").or_else(unified) {
+            Some((_, path)) => Ok(tasks(&path)? != Tasks::Running),
+            None => Ok(false),
         }
-        let Some(unified) = self.root.unified() else { return Ok(false) };
-        let events = self.directory(unified).join("cgroup.events");
-        Ok(file::read_keyed(&events, "frozen")? == Some(1))
     }
 
     /// Removes the group and its descendants from every hierarchy. Tasks that are exiting are waited for;
@@ -216,6 +221,28 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// What the tasks of a group do, by what the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tasks {
+    Running,
+    /// Some of them have yet to stop.
+    Stopping,
+    Stopped,
+}
+
+/// Looks at a group's directory, of either version. The root's tasks always run.
+fn tasks(group: &Path) -> Result<Tasks, CgroupError> {
+    if let Some(state) = file::read(&group.join("freezer.state"))? {
+        return Ok(match state.as_str() {
+            "THAWED" => Tasks::Running,
+            "FROZEN" => Tasks::Stopped,
+            _ => Tasks::Stopping,
+        });
+    }
+    let is_stopped = file::read_keyed(&group.join("cgroup.events"), "frozen")? == Some(1);
+    Ok(if is_stopped { Tasks::Stopped } else { Tasks::Running })
 }
 
 fn thaw(path: &Path) -> Result<(), CgroupError> {

@@ -58,6 +58,14 @@ fn suite(root: &CgroupRoot, name: &str) {
     group.0.freeze(true).unwrap();
     group.0.freeze(false).unwrap();
     assert_eq!(ask(&mut shell, "echo thawed"), "thawed");
+    // A group above is another's business: who lets this one go on does not wait for it.
+    outer.0.freeze(true).unwrap();
+    group.0.freeze(true).unwrap();
+    group.0.freeze(false).unwrap();
+    assert!(group.0.is_frozen().unwrap() && outer.0.is_frozen().unwrap());
+    outer.0.freeze(false).unwrap();
+    assert!(!group.0.is_frozen().unwrap());
+    assert_eq!(ask(&mut shell, "echo again"), "again");
     assert!(!outer.0.delete_empty().unwrap(), "somebody is in it");
     assert_eq!(outer.0.processes().unwrap(), [shell.id()]);
     group.0.freeze(true).unwrap();

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::error::{EngineError, blocking, io};
 use crate::files::SandboxFiles;
 use crate::record::{self, SandboxPhase, SandboxRecord};
+use crate::start::Cause;
 use crate::{Action, Removal, Sandbox, SandboxId, SandboxState, Subject};
 use hako_error::{Error, Result};
 use hako_names::ContainerId;
@@ -281,14 +282,21 @@ impl Core {
         sandbox.closing.store(!sandbox.record.standalone, Ordering::Release);
         let members = self.members(&sandbox.id);
         let kills = members.iter().map(|container| self.kill_and_wait(container));
-        for killed in futures::future::join_all(kills).await {
-            killed?;
+        let killed: Result<()> = futures::future::join_all(kills).await.into_iter().collect();
+        {
+            let _exclusive = sandbox.op.write().await;
+            if sandbox.live().is_some() {
+                self.take_down(sandbox).await;
+            }
         }
-        let _exclusive = sandbox.op.write().await;
-        if sandbox.live().is_some() {
-            self.take_down(sandbox).await;
+        let Err(error) = killed else { return Ok(()) };
+        // The end of the shim and of the group may have ended what a kill did not; nobody tells of it any more.
+        for container in members.iter().filter(|container| container.state().is_running()) {
+            self.lost(container, Cause::Policy).await;
         }
-        Ok(())
+        let (groups, path) = (self.config.cgroups.clone(), self.cgroup(&sandbox.id, None));
+        let is_gone = blocking(move || Ok(groups.open(&path)?.processes()?.is_empty())).await;
+        if is_gone.unwrap_or(true) { Ok(()) } else { Err(error) }
     }
 
     /// Stops the sandbox and removes it with its containers.

@@ -41,7 +41,7 @@ use crate::types::{
 };
 use crate::wire::{Answer, Request, VERSION};
 use connection::Connection;
-use greet::insist;
+use greet::{Word, insist};
 
 /// A running shim. Cheap to clone; dropping the last clone closes the connection and leaves the shim running.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Shim {
         })?;
         let peer = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.pid);
         let connection = Connection::new(stream.into())?;
-        let (answer, dns) = insist(connection.call(Request::Hello, &[]), peer.ok())
+        let (answer, dns) = insist(Word::Hello, connection.call(Request::Hello, &[]), peer.ok())
             .await
             .map_err(|error| error.context(format!("the shim at {}", socket.display())))?;
         let Answer::Hello { pid, state_dir, version } = answer else { return Err(unexpected()) };
@@ -224,7 +224,7 @@ impl Shim {
 
     async fn insist(&self, request: Request) -> Result<(Answer, Vec<OwnedFd>)> {
         let pid = i32::try_from(self.0.pid).ok().and_then(Pid::from_raw);
-        insist(self.call(request, &[]), pid).await
+        insist(Word::Request, self.call(request, &[]), pid).await
     }
 
     /// Sets a container up to the point where its program would run; returns its pid. A program that is not there is
