@@ -2,8 +2,9 @@
 
 use super::place::{Faults, Place};
 use super::value::text;
-use hako_kube::names;
+use hako_kube::{field, names};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which \
@@ -57,44 +58,83 @@ impl Range {
     }
 }
 
-/// What is wrong with an address.
+const PADDED: &str = "must not have leading 0s";
+const MAPPED: &str = "must not be an IPv4-mapped IPv6 address";
+const PADDED_RANGE: &str = "must not have leading 0s in IP or prefix length";
+const MAPPED_RANGE: &str = "must not have an IPv4-mapped IPv6 address";
+const NO_RANGE: &str = "must not have bits set beyond the prefix length";
+
+/// What is wrong with an address, in whatever form it is written.
 pub(super) fn ip(text: &str) -> Vec<String> {
-    let fault = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    if is_ip(text) { Vec::new() } else { vec![fault.to_owned()] }
+    let fault = match text.parse() {
+        _ if ip_fault(text).is_some() => ip_fault(text),
+        Ok::<IpAddr, _>(_) => None,
+        Err(_) => Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+    };
+    fault.into_iter().map(str::to_owned).collect()
+}
+
+/// Why an address is none to everybody: some programs read it as another one.
+fn ip_fault(text: &str) -> Option<&'static str> {
+    match text.parse() {
+        Ok(address) => is_mapped(address).then_some(MAPPED),
+        Err(_) => is_padded(text).then_some(PADDED),
+    }
+}
+
+/// Why a range is none to everybody, or could be a single address.
+fn range_fault(text: &str) -> Option<&'static str> {
+    let (first, bits) = text.split_once('/')?;
+    let is_padded_number = bits.len() > 1 && bits.starts_with('0');
+    match Range::parse(text) {
+        None => {
+            (is_padded(first) && Range::parse(&format!("0.0.0.0/{bits}")).is_some()).then_some(PADDED_RANGE)
+        }
+        Some(_) if is_padded_number => Some(PADDED_RANGE),
+        Some(range) if is_mapped(range.first) => Some(MAPPED_RANGE),
+        Some(range) => (range.masked() != range.first).then_some(NO_RANGE),
+    }
+}
+
+/// Faults without those of addresses and ranges that the object had before: they may stay where they are.
+pub(super) fn forgive(faults: Faults, old: &Value) -> Faults {
+    if faults.is_empty() {
+        return faults;
+    }
+    let mut had = HashSet::new();
+    note_faults(old, &mut had);
+    faults.into_iter().filter(|fault| !had.contains(&fault.message)).collect()
+}
+
+/// What would be said of the addresses in an object, whichever field they are in.
+fn note_faults(value: &Value, had: &mut HashSet<String>) {
+    match value {
+        Value::String(text) => {
+            let said = [ip_fault(text), range_fault(text)].into_iter().flatten();
+            had.extend(said.map(|fault| field::invalid("", text.as_str(), fault).message));
+        }
+        Value::Array(items) => items.iter().for_each(|item| note_faults(item, had)),
+        Value::Object(members) => members.values().for_each(|member| note_faults(member, had)),
+        _ => {}
+    }
 }
 
 /// What is wrong with an address of a kind that takes one form of each alone.
 pub(super) fn strict_ip(text: &str) -> Vec<String> {
-    let Ok(address) = text.parse::<IpAddr>() else {
-        let fault = if is_padded(text) { "must not have leading 0s" } else { return ip(text) };
-        return vec![fault.to_owned()];
-    };
-    if is_mapped(address) {
-        return vec!["must not be an IPv4-mapped IPv6 address".to_owned()];
+    match (ip(text), text.parse::<IpAddr>()) {
+        (faults, Ok(address)) if faults.is_empty() => canonical(text, &address.to_string()),
+        (faults, _) => faults,
     }
-    canonical(text, &address.to_string())
 }
 
 /// What is wrong with a range of a kind that takes one form of each alone.
 pub(super) fn strict_cidr(text: &str) -> Vec<String> {
-    let Some(range) = Range::parse(text) else {
-        let is_padded = text.split_once('/').is_some_and(|(first, _)| is_padded(first));
-        return if is_padded {
-            vec!["must not have leading 0s in IP or prefix length".to_owned()]
-        } else {
-            cidr(text)
-        };
-    };
-    if is_mapped(range.first) {
-        return vec!["must not have an IPv4-mapped IPv6 address".to_owned()];
+    match (cidr(text), Range::parse(text)) {
+        (faults, Some(range)) if faults.is_empty() => {
+            canonical(text, &format!("{}/{}", range.first, range.bits))
+        }
+        (faults, _) => faults,
     }
-    if text.split_once("/0").is_some_and(|(_, rest)| !rest.is_empty()) {
-        return vec!["must not have leading 0s in IP or prefix length".to_owned()];
-    }
-    if range.masked() != range.first {
-        return vec!["must not have bits set beyond the prefix length".to_owned()];
-    }
-    canonical(text, &format!("{}/{}", range.first, range.bits))
 }
 
 /// What is wrong with an address and the range that it is in, as an interface has them.
@@ -174,8 +214,12 @@ pub(super) fn not_special(ip: &Place<'_>, may_be_loopback: bool, faults: &mut Fa
 
 /// What is wrong with a range.
 pub(super) fn cidr(text: &str) -> Vec<String> {
-    let fault = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-    if Range::parse(text).is_some() { Vec::new() } else { vec![fault.to_owned()] }
+    let fault = match Range::parse(text) {
+        _ if range_fault(text).is_some() => range_fault(text),
+        Some(_) => None,
+        None => Some("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+    };
+    fault.into_iter().map(str::to_owned).collect()
 }
 
 /// What is wrong with the name of a host, which may begin with `*.`.
@@ -231,6 +275,10 @@ mod tests {
         for (text, fault) in cidrs {
             assert_eq!(strict_cidr(text).join(""), fault, "{text}");
         }
+        for text in ["2001:DB8::1", "10.0.0.1"] {
+            assert!(ip(text).is_empty(), "{text}: other kinds take other forms of what is the same to all");
+        }
+        assert!(cidr("FD00::/64").is_empty());
         assert_eq!(Range::parse("10.0.0.0/+8"), None);
     }
 

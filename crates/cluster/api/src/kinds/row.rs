@@ -1,5 +1,6 @@
 //! What a row of the table declares, and the checks that every kind shares.
 
+use super::addresses;
 use super::columns::Column;
 use super::meta;
 use crate::auth::Identity;
@@ -262,7 +263,7 @@ impl KindRow {
         let mut causes = self.check_metadata(new);
         causes.extend(meta::validate_update(new, old));
         causes.extend((self.validate_update)(new, old));
-        causes.extend((self.validate)(new));
+        causes.extend(addresses::forgive((self.validate)(new), old));
         causes
     }
 
@@ -274,7 +275,7 @@ impl KindRow {
         if !part.changes_spec() {
             causes.extend((self.validate_update)(new, old));
         }
-        causes.extend((self.validate)(new));
+        causes.extend(addresses::forgive((self.validate)(new), old));
         causes.extend((self.validate_part)(new, old, part));
         causes
     }

@@ -125,12 +125,9 @@ fn ip_block(block: &Place<'_>, faults: &mut Faults) {
     cidr.check_required(addresses::cidr, faults);
     let Some(outer) = Range::parse(cidr.text()) else { return };
     for except in block.at(&["except"]).items() {
-        match Range::parse(except.text()) {
-            Some(inner) if !outer.has_within(inner) => {
-                faults.push(except.invalid("must be a strict subset of `cidr`"));
-            }
-            Some(_) => {}
-            None => except.check(addresses::cidr, faults),
+        except.check(addresses::cidr, faults);
+        if Range::parse(except.text()).is_some_and(|inner| !outer.has_within(inner)) {
+            faults.push(except.invalid("must be a strict subset of `cidr`"));
         }
     }
 }

@@ -334,3 +334,49 @@ fn an_address_belongs_to_one_object_for_good() {
         ],
     );
 }
+
+#[test]
+fn addresses_that_some_read_as_others_are_refused_in_every_field_and_stay_where_they_are() {
+    const PADDED: &str = "must not have leading 0s";
+    const BITS: &str = "must not have bits set beyond the prefix length";
+    for (kind, path, value, at, detail) in [
+        ("Pod", "spec.dnsConfig", json!({"nameservers": ["010.0.0.1"]}), "nameservers[0]", PADDED),
+        (
+            "Pod",
+            "spec.hostAliases",
+            json!([{"ip": "::ffff:1.2.3.4", "hostnames": ["a"]}]),
+            "[0].ip",
+            "must not be an IPv4-mapped IPv6 address",
+        ),
+        ("Service", "spec.externalIPs", json!(["10.0.0.08"]), "[0]", PADDED),
+        ("Node", "spec.podCIDRs", json!(["10.244.0.1/24"]), "[0]", BITS),
+        (
+            "NetworkPolicy",
+            "spec.ingress",
+            json!([{"from": [{"ipBlock": {"cidr": "10.1.0.0/8"}}]}]),
+            "[0].from[0].ipBlock.cidr",
+            BITS,
+        ),
+        (
+            "NetworkPolicy",
+            "spec.ingress",
+            json!([{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/016"]}}]}]),
+            "[0].from[0].ipBlock.except[0]",
+            "must not have leading 0s in IP or prefix length",
+        ),
+    ] {
+        let mut object = created(kind, sample(kind));
+        change(&mut object, path, value);
+        let found = faults(kind, object.clone());
+        let is_told = |fault: &String| fault.contains(at) && fault.ends_with(detail);
+        assert!(found.iter().any(is_told), "{kind} {path}: {found:?}");
+        // What was written before there was the rule stays, also elsewhere in the object, and may go.
+        let mut new = object.clone();
+        new["metadata"]["labels"] = json!({"changed": "yes"});
+        let left = update_faults(kind, &object, &new);
+        assert!(!left.iter().any(is_told), "{kind} {path}: {left:?}");
+        let fresh = created(kind, sample(kind));
+        let back = update_faults(kind, &fresh, &object);
+        assert!(back.iter().any(is_told), "{kind} {path}: {back:?}");
+    }
+}
