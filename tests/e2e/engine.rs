@@ -136,6 +136,20 @@ fn what_only_a_cluster_has_is_refused_beside_it() {
 }
 
 #[test]
+fn a_socket_is_asked_for_by_its_own_option_not_by_the_one_that_finds_a_platform() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = format!("unix://{}/docker.sock", dir.path().display());
+    for words in [["up", "--host", &host], ["--host", &host, "up"]] {
+        let mut command = std::process::Command::new(crate::platform::HAKO);
+        let refused = output(command.args(words).arg("--data-dir").arg(dir.path().join("data")));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("--docker-socket {}/docker.sock", dir.path().display())), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_engine_has_as_many_descriptors_as_it_may_and_programs_what_it_was_given() {
     let hard = getrlimit(Resource::Nofile).maximum;
     let given = Rlimit { current: Some(1024), maximum: hard };

@@ -6,7 +6,9 @@ mod store;
 pub(crate) use images::*;
 pub(crate) use store::*;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// From a Dockerfile to a self-healing service, in one program.
@@ -45,6 +47,24 @@ pub(crate) struct Cli {
     pub verbose: u8,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line; ends the process where it cannot be meant.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Self {
+        let mut command = <Self as CommandFactory>::command();
+        let matches = command.clone().get_matches_from(words);
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let is_told = matches.value_source("host") == Some(ValueSource::CommandLine);
+        if let (Command::Up(_), Some(host), true) = (&cli.command, &cli.host, is_told) {
+            let path = host.strip_prefix("unix://").unwrap_or("PATH");
+            let text = format!(
+                "`hako up` makes no socket by --host, which says where a running platform is: use --docker-socket {path}"
+            );
+            command.error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+        }
+        cli
+    }
 }
 
 /// The formats of results.

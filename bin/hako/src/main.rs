@@ -16,7 +16,6 @@ mod registry;
 mod store;
 mod up;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
         Some(word) if word == "runtime" => return hako_runtime::cli_main(arguments.collect()),
         _ => {}
     }
-    let cli = cli::Cli::parse_from(engine::take_output(std::env::args_os()));
+    let cli = cli::Cli::read(engine::take_output(std::env::args_os()));
     if let cli::Command::Runtime(args) = &cli.command {
         // Flags stood before the word.
         return hako_runtime::cli_main(args.arguments.clone());

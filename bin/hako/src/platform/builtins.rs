@@ -38,7 +38,9 @@ impl Platform {
             Some(Role::Engine) => None,
             None => Some(listen(args.listen).await?),
         };
-        let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
+        // Services keep the addresses that they have.
+        let moves = !directory.join("pki").exists();
+        let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"), moves)?;
         let given = Given::of(args)?;
         let machine =
             tokio::spawn(open_machine(paths(&directory), directory.instance().to_owned(), ranges, given));
@@ -110,7 +112,11 @@ pub(super) fn serve(
 /// Takes down whatever a platform has running, whether its process ended well or not. Images and objects stay.
 pub(crate) async fn take_down(data_dir: &Path) -> anyhow::Result<()> {
     let directory = DataDir::open(data_dir)?;
-    let ranges = hako_network::choose_ranges(directory.instance(), &directory.join("network"))?;
+    let network = directory.join("network");
+    let ranges = match hako_network::recorded_ranges(&network)? {
+        Some(ranges) => ranges,
+        None => hako_network::choose_ranges(directory.instance(), &network, true)?,
+    };
     // With our own firewall: what the other kind has beside it is taken away by this one.
     let machine =
         open_machine(paths(&directory), directory.instance().to_owned(), ranges, Given::default()).await?;

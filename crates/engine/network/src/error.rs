@@ -32,7 +32,10 @@ pub(crate) enum NetworkError {
     NoFreeAddress { subnet: Ipv4Net },
     #[error("no free {what} range: all candidates overlap routes of this machine or other instances")]
     NoFreeRange { what: &'static str },
-    #[error("range {range} of this instance is used by instance {other} now, take one of the two down")]
+    #[error(
+        "the platform of {other} has taken the range {range} while this one was away, and objects of this one have addresses in it: \
+         end the other, with its data, by `hako down --purge --data-dir {other}`, or this one"
+    )]
     RangeTaken { range: Ipv4Net, other: String },
     #[error("subnet {subnet} is too small, it needs at least room for a gateway and one sandbox (/30)")]
     SubnetTooSmall { subnet: Ipv4Net },

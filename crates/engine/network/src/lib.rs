@@ -31,13 +31,22 @@ use std::path::Path;
 const RUN_DIR: &str = "/run/hako";
 
 /// Chooses ranges that overlap no route of the host and no other instance, and records them in `state_dir`;
-/// later calls return the recorded ones. Safe against other instances that choose at the same moment.
+/// later calls return the recorded ones. Safe against other instances that choose at the same moment. Of an instance that
+/// `moves` others are chosen if another has taken the recorded ones while it was away: nothing that lasts has addresses in them.
 ///
 /// # Errors
 /// `Exhausted` if every candidate is taken; `FailedPrecondition` if another instance took the recorded ranges while
 /// this one was down and the machine was restarted.
-pub fn choose_ranges(instance: &str, state_dir: &Path) -> Result<Ranges> {
-    Ok(ranges::choose(instance, state_dir, Path::new(RUN_DIR))?)
+pub fn choose_ranges(instance: &str, state_dir: &Path, moves: bool) -> Result<Ranges> {
+    Ok(ranges::choose(instance, state_dir, Path::new(RUN_DIR), moves)?)
+}
+
+/// The ranges that are recorded in `state_dir`, whoever has them now: for who takes down what is there.
+///
+/// # Errors
+/// `DataLoss` if the record is damaged.
+pub fn recorded_ranges(state_dir: &Path) -> Result<Option<Ranges>> {
+    Ok(ranges::recorded(state_dir)?)
 }
 
 /// Gives the ranges of an instance back, when its data is to be removed for good.

@@ -62,7 +62,7 @@ impl Network {
         }
         let subnet = match subnet {
             Some(subnet) => subnet,
-            None => crate::choose_ranges(&instance, &state_dir)?.node,
+            None => crate::choose_ranges(&instance, &state_dir, false)?.node,
         };
         let records = Records::open(&state_dir, subnet)?;
         let bridge = Bridge::open(&format!("hk{instance}"), subnet)?;

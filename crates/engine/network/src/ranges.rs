@@ -59,7 +59,7 @@ fn candidates(first: u8, last: u8) -> impl Iterator<Item = Ipv4Net> {
     (first..=last).map(|octet| Ipv4Net::new(Ipv4Addr::new(10, octet, 0, 0), 16))
 }
 
-pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result<Ranges> {
+pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path, moves: bool) -> Result<Ranges> {
     let shared = run_dir.join("ranges");
     fs::create_dir_all(&shared).map_err(failed("create", &shared))?;
     fs::create_dir_all(state_dir).map_err(failed("create", state_dir))?;
@@ -68,7 +68,13 @@ pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result
     let own = state_dir.join("ranges.json");
     let known = read(&own)?;
     let ranges = match known.as_ref().and_then(Claim::ranges) {
-        Some(ranges) => still_ours(ranges, &others)?,
+        Some(ranges) => match still_ours(ranges, &others) {
+            Err(NetworkError::RangeTaken { range, other }) if moves => {
+                tracing::warn!(%range, other, "another instance has the range of this one now: choose another");
+                free(&others)?
+            }
+            found => found?,
+        },
         None => free(&others)?,
     };
     let claim = Claim {
@@ -84,6 +90,10 @@ pub(crate) fn choose(instance: &str, state_dir: &Path, run_dir: &Path) -> Result
     }
     write_whole(&shared.join(format!("{instance}.json")), &bytes)?;
     Ok(ranges)
+}
+
+pub(crate) fn recorded(state_dir: &Path) -> Result<Option<Ranges>> {
+    Ok(read(&state_dir.join("ranges.json"))?.as_ref().and_then(Claim::ranges))
 }
 
 /// Takes an instance's claim away.
@@ -111,7 +121,7 @@ fn read(path: &Path) -> Result<Option<Claim>> {
     }
 }
 
-/// The ranges of the other instances; a claim whose instance is gone is removed.
+/// The directories and ranges of the other instances; a claim whose instance is gone is removed.
 fn claims(shared: &Path, instance: &str) -> Result<Vec<(String, Ranges)>> {
     let mut claims = Vec::new();
     for entry in fs::read_dir(shared).map_err(failed("list", shared))? {
@@ -121,8 +131,10 @@ fn claims(shared: &Path, instance: &str) -> Result<Vec<(String, Ranges)>> {
             continue;
         }
         let claim = read(&path).ok().flatten().filter(|claim| claim.state_dir.join("ranges.json").exists());
-        match claim.and_then(|claim| claim.ranges()) {
-            Some(ranges) => claims.push((name, ranges)),
+        // The platform's directory, in which its networks' is one of several.
+        let home = |claim: &Claim| claim.state_dir.parent().unwrap_or(&claim.state_dir).display().to_string();
+        match claim.and_then(|claim| Some((claim.ranges()?, home(&claim)))) {
+            Some((ranges, home)) => claims.push((home, ranges)),
             None => fs::remove_file(&path).map_err(failed("remove", &path))?,
         }
     }
@@ -167,7 +179,7 @@ mod tests {
     fn instances_get_ranges_of_their_own_and_keep_them() {
         let run = tempfile::tempdir().unwrap();
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let choose = |n: usize| choose(["aaaaaa", "bbbbbb"][n], dirs[n].path(), run.path()).unwrap();
+        let choose = |n: usize| choose(["aaaaaa", "bbbbbb"][n], dirs[n].path(), run.path(), false).unwrap();
         let (first, second) = (choose(0), choose(1));
         assert!(!first.pods.overlaps(second.pods) && !first.services.overlaps(second.services));
         assert!(first.pods.contains(first.node.base()) && first.node.prefix() == 24);
@@ -177,7 +189,7 @@ mod tests {
     #[test]
     fn an_instance_that_has_its_ranges_needs_no_room_for_them() {
         let (run, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let choose = || choose("aaaaaa", dir.path(), run.path());
+        let choose = || choose("aaaaaa", dir.path(), run.path(), false);
         let first = choose().unwrap();
         // In the way of every write.
         fs::create_dir(dir.path().join("ranges.partial")).unwrap();
@@ -186,13 +198,31 @@ mod tests {
         choose().unwrap_err();
     }
 
+    /// What instances have told each other is gone with the machine's restart, and who starts first chooses first.
+    #[test]
+    fn a_range_that_another_took_meanwhile_is_left_to_it_or_told_with_its_directory() {
+        let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let dirs = homes.each_ref().map(|home| home.path().join("network"));
+        let first = choose("aaaaaa", &dirs[0], before.path(), false).unwrap();
+        assert_eq!(choose("bbbbbb", &dirs[1], after.path(), false).unwrap(), first);
+        let error = choose("aaaaaa", &dirs[0], after.path(), false).unwrap_err().to_string();
+        let other = homes[1].path().display();
+        let next = format!("`hako down --purge --data-dir {other}`");
+        assert!(error.contains(&first.pods.to_string()) && error.contains(&next), "{error}");
+        assert_eq!(recorded(&dirs[0]).unwrap(), Some(first));
+        let moved = choose("aaaaaa", &dirs[0], after.path(), true).unwrap();
+        assert!(!moved.pods.overlaps(first.pods) && !moved.services.overlaps(first.services));
+        assert_eq!(choose("aaaaaa", &dirs[0], after.path(), false).unwrap(), moved);
+    }
+
     #[test]
     fn the_range_of_an_instance_that_is_gone_is_free_again() {
         let run = tempfile::tempdir().unwrap();
         let gone = tempfile::tempdir().unwrap();
-        let first = choose("aaaaaa", gone.path(), run.path()).unwrap();
+        let first = choose("aaaaaa", gone.path(), run.path(), false).unwrap();
         drop(gone);
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(choose("bbbbbb", dir.path(), run.path()).unwrap(), first);
+        assert_eq!(choose("bbbbbb", dir.path(), run.path(), false).unwrap(), first);
     }
 }
