@@ -10,6 +10,7 @@ mod crash;
 mod disk;
 mod docker;
 mod events;
+mod fields;
 mod memory;
 mod oci_client;
 mod oracle;

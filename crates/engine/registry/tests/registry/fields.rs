@@ -1,0 +1,170 @@
+//! Each field of the configuration's file, from its word to the field that it sets.
+
+use crate::support::Fixture;
+use base64::Engine as _;
+use hako_image::remote::PlainHttp;
+use hako_registry::config::{
+    AuthConfig, Config, Pattern, Quota, Retention, Rights, Rule, S3Config, Selection, Tls, UpstreamConfig,
+    WebhookConfig,
+};
+use std::time::Duration;
+
+fn patterns(text: &str) -> Vec<Pattern> {
+    vec![Pattern::new(text)]
+}
+
+const FILE: &str = "\
+listen: 127.0.0.1:5001
+metrics_listen: 127.0.0.1:9001
+s3: {bucket: b, region: eu-west-1, endpoint: 'https://s3.test', ca_file: /s3.crt, prefix: p, access_key_id: id, secret_access_key_file: /s3.key}
+tls: {certificate: /tls.crt, key: /tls.key}
+auth: {kind: token, htpasswd: /users, service: served, issuer: issued, realm: 'https://r.test/token', lifetime_seconds: 61}
+rules: [{repositories: 'team/**', users: [alice], rights: [pull, delete]}]
+quotas: [{repositories: 'small/**', bytes: 2Ki}]
+immutable_tags: [{repositories: 'fixed/**', tags: 'v*'}]
+retention: [{repositories: 'ci/**', tags: 'build-*', except: [base], keep_last: 3, keep_days: 2, untagged: true, dry_run: true}]
+upstreams: [{prefix: up, registry: up.test, username: me, password_file: /up.key, ca_file: /up.crt, plain_http: only, fresh_seconds: 7, keep_days: 3}]
+audit_file: /audit
+webhooks: [{url: 'https://hook.test', headers: ['A: b'], ca_file: /hook.crt, actions: [delete], retries: 4, timeout_seconds: 5}]
+limits: {lease_seconds: 11, upload_idle_seconds: 12, uploads: 13, uploads_each: 14}
+collect_every_seconds: 15
+";
+
+#[test]
+fn each_field_of_the_file_sets_what_it_is_for() {
+    let Config {
+        listen,
+        metrics_listen,
+        s3,
+        tls,
+        auth,
+        rules,
+        quotas,
+        immutable,
+        retention,
+        upstreams,
+        audit,
+        webhooks,
+        limits,
+        collect_every,
+    } = Config::parse(FILE).unwrap();
+    assert_eq!(listen, "127.0.0.1:5001".parse().unwrap());
+    assert_eq!(metrics_listen, Some("127.0.0.1:9001".parse().unwrap()));
+    let bucket = S3Config {
+        bucket: "b".into(),
+        region: "eu-west-1".into(),
+        endpoint: Some("https://s3.test".into()),
+        ca_file: Some("/s3.crt".into()),
+        prefix: "p".into(),
+        key: Some(("id".into(), "/s3.key".into())),
+    };
+    assert_eq!(s3, Some(bucket));
+    assert_eq!(tls, Some(Tls::Files { certificate: "/tls.crt".into(), key: "/tls.key".into() }));
+    let token = AuthConfig::Token {
+        htpasswd: "/users".into(),
+        service: "served".into(),
+        issuer: "issued".into(),
+        realm: Some("https://r.test/token".into()),
+        lifetime: Duration::from_secs(61),
+    };
+    assert_eq!(auth, token);
+    let rights = Rights { pull: true, push: false, delete: true };
+    assert_eq!(rules, [Rule { repositories: patterns("team/**"), users: vec!["alice".into()], rights }]);
+    assert_eq!(quotas, [Quota { repositories: patterns("small/**"), bytes: 2048 }]);
+    assert_eq!(immutable, [Selection { repositories: patterns("fixed/**"), tags: patterns("v*") }]);
+    let rule = Retention {
+        of: Selection { repositories: patterns("ci/**"), tags: patterns("build-*") },
+        except: patterns("base"),
+        keep_last: Some(3),
+        keep_for: Some(Duration::from_secs(2 * 86_400)),
+        untagged: true,
+        dry_run: true,
+    };
+    assert_eq!(retention, [rule]);
+    let upstream = UpstreamConfig {
+        username: Some("me".into()),
+        password_file: Some("/up.key".into()),
+        ca_file: Some("/up.crt".into()),
+        plain_http: PlainHttp::Only,
+        fresh: Duration::from_secs(7),
+        keep: Duration::from_secs(3 * 86_400),
+        ..UpstreamConfig::new("up", "up.test")
+    };
+    assert_eq!(upstreams, [upstream]);
+    assert_eq!(audit, Some("/audit".into()));
+    let hook = WebhookConfig {
+        url: "https://hook.test".into(),
+        headers: vec!["A: b".into()],
+        ca_file: Some("/hook.crt".into()),
+        actions: vec!["delete".into()],
+        retries: 4,
+        timeout: Duration::from_secs(5),
+    };
+    assert_eq!(webhooks, [hook]);
+    assert_eq!((limits.lease, limits.upload_idle), (Duration::from_secs(11), Duration::from_secs(12)));
+    assert_eq!((limits.uploads, limits.uploads_each), (13, 14));
+    assert_eq!(collect_every, Duration::from_secs(15));
+}
+
+/// The claims of a token, unread by who gets it.
+fn claims(token: &str) -> serde_json::Value {
+    let bytes = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn a_token_says_by_whom_for_whom_and_how_long_and_where_it_is_to_be_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let htpasswd = crate::auth::users(dir.path());
+    let registry = Fixture::start_in(dir, |config| {
+        config.rules = crate::auth::rules();
+        config.auth = AuthConfig::Token {
+            htpasswd,
+            service: "served".into(),
+            issuer: "issued".into(),
+            realm: Some("https://proxy.test/token".into()),
+            lifetime: Duration::from_secs(61),
+        };
+    });
+    let challenge = registry.get("/v2/");
+    let asked = challenge.header("www-authenticate");
+    assert!(asked.contains("realm=\"https://proxy.test/token\""), "{asked}");
+    let credentials = crate::auth::credentials("alice");
+    let answer = registry.send(
+        "GET",
+        "/token?service=served&scope=repository:team/app:pull",
+        &[("authorization", &credentials)],
+        "",
+    );
+    assert_eq!(answer.json()["expires_in"], 61, "{answer:?}");
+    let claims = claims(answer.json()["token"].as_str().unwrap());
+    assert_eq!((&claims["iss"], &claims["aud"]), (&"issued".into(), &"served".into()), "{claims}");
+    let seconds = |name: &str| claims[name].as_i64().unwrap();
+    assert_eq!(seconds("exp") - seconds("iat"), 61, "{claims}");
+}
+
+#[test]
+fn who_has_the_right_to_push_alone_pulls_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let htpasswd = crate::auth::users(dir.path());
+    let registry = Fixture::start_in(dir, |config| {
+        config.auth = AuthConfig::Basic { htpasswd, realm: "test".into() };
+        let rule = |user: &str, pull, push| Rule {
+            repositories: patterns("**"),
+            users: vec![user.into()],
+            rights: Rights { pull, push, delete: false },
+        };
+        config.rules = vec![rule("alice", false, true), rule("bob", true, false)];
+    });
+    let blob = b"dropped";
+    let digest = hako_names::Digest::of(blob);
+    let as_user = |user: &str, method: &str, path: &str, body: &[u8]| {
+        registry.send(method, path, &[("authorization", &crate::auth::credentials(user))], body).status
+    };
+    let (upload, path) =
+        (format!("/v2/app/blobs/uploads/?digest={digest}"), format!("/v2/app/blobs/{digest}"));
+    assert_eq!(as_user("bob", "POST", &upload, blob), 403);
+    assert_eq!(as_user("alice", "POST", &upload, blob), 201);
+    assert_eq!(as_user("alice", "GET", &path, b""), 403);
+    assert_eq!(as_user("bob", "GET", &path, b""), 200);
+}
