@@ -68,6 +68,17 @@ impl Engine {
         core.disconnect_from(&container.sandbox, &net).await
     }
 
+    /// Takes a link of the default network away from the container that has it, also while it runs: its hosts file has the
+    /// name no more, its variables stay until its next start. `false` if it has none of that name.
+    ///
+    /// # Errors
+    /// When the container is not there or its files cannot be written.
+    pub async fn unlink(&self, id: &ContainerId, alias: &str) -> Result<bool> {
+        let (core, container) = (&self.core, self.core.container(id)?);
+        let _exclusive = container.sandbox.op.write().await;
+        core.unlink(&container.sandbox, alias).await
+    }
+
     /// Takes a container that was made to be in no network off that, so that it may be connected to others.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ pub(crate) async fn inspect(
         "Config": config(&container, &request),
         "NetworkSettings": network_settings(&container, sandbox.as_ref()),
     });
+    shown["HostConfig"]["Links"] = links(&state, &container, sandbox.as_ref()).await;
     if !version.has(45) {
         alias_by_id(&mut shown["NetworkSettings"]["Networks"], id.short());
     }
@@ -55,6 +56,18 @@ pub(crate) async fn inspect(
         shown["SizeRootFs"] = json!(whole);
     }
     Ok(Json(shown).into_response())
+}
+
+/// The links that a container has in the default network now, as dockerd names them; those of other networks are told there.
+async fn links(state: &DockerState, container: &Container, sandbox: Option<&Sandbox>) -> Value {
+    let places = sandbox.iter().flat_map(|sandbox| &sandbox.places);
+    let mut shown = Vec::new();
+    for link in places.filter(|place| place.spec.network == "bridge").flat_map(|place| &place.spec.links) {
+        if let Ok(other) = state.engine.container(&link.container).await {
+            shown.push(format!("/{}:/{}/{}", other.spec.name, container.spec.name, link.alias));
+        }
+    }
+    if shown.is_empty() { Value::Null } else { json!(shown) }
 }
 
 /// Until API 1.45 the short id was one of the aliases in networks with names; compose's first version connects anew where it is

@@ -237,12 +237,30 @@ pub(crate) async fn wait(
 
 pub(crate) async fn remove(State(state): State<DockerState>, Named(name): Named, params: Params) -> Answer {
     if params.flag("link") {
-        return Err(unimplemented("links are unimplemented"));
+        return unlink(&state, &name).await;
     }
     let id = state.engine.resolve(&name).await?;
     let removal = Removal { force: params.flag("force"), volumes: params.flag("v") };
     state.engine.remove(&id, removal).await?;
     Ok(no_content())
+}
+
+/// Takes a link away, which is named by who has it and by the name that it has there.
+async fn unlink(state: &DockerState, name: &str) -> Answer {
+    let Some((parent, alias)) = name.trim_matches('/').rsplit_once('/') else {
+        state.engine.resolve(name).await?;
+        let text = "Conflict, cannot remove the default link name of the container";
+        return Err(Error::new(Kind::Conflict, text).into());
+    };
+    let is_gone = match state.engine.resolve(parent).await {
+        Ok(parent) => state.engine.unlink(&parent, alias).await?,
+        Err(error) if error.is_not_found() => false,
+        Err(error) => return Err(error.into()),
+    };
+    match is_gone {
+        true => Ok(no_content()),
+        false => Err(Error::new(Kind::NotFound, format!("No such container: {name}")).into()),
+    }
 }
 
 pub(crate) async fn prune(State(state): State<DockerState>, params: Params) -> Answer {

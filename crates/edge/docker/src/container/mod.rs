@@ -28,6 +28,7 @@ pub(crate) fn routes() -> Router<DockerState> {
         .route("/containers/json", get(list::list).delete(lifecycle::remove))
         .route("/containers/prune", post(lifecycle::prune).delete(lifecycle::remove))
         .route("/containers/{id}", delete(lifecycle::remove))
+        .route("/containers/{id}/{link}", delete(lifecycle::remove))
         .route("/containers/{id}/json", get(inspect::inspect))
         .route("/containers/{id}/start", post(lifecycle::start))
         .route("/containers/{id}/stop", post(lifecycle::stop))

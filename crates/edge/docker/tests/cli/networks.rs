@@ -387,6 +387,46 @@ fn links_of_the_default_network_are_names_and_variables() {
 }
 
 #[test]
+fn a_link_is_taken_away_while_both_run_and_stays_away() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.sleeper(&["--name", "db"]);
+        docker.sleeper(&["--name", "web", "--link", "db:store", "--link", "db:other"]);
+        let links = || {
+            let mut links: Vec<String> = serde_json::from_str::<Option<_>>(&docker.ok(&[
+                "inspect",
+                "-f",
+                "{{json .HostConfig.Links}}",
+                "web",
+            ]))
+            .unwrap()
+            .unwrap_or_default();
+            links.sort();
+            links
+        };
+        assert_eq!(links(), ["/db:/web/other", "/db:/web/store"]);
+        for (name, said) in [
+            ("web/nope", "No such container: web/nope"),
+            ("nobody/store", "No such container: nobody/store"),
+            ("web", "Conflict, cannot remove the default link name of the container"),
+        ] {
+            let (code, _, err) = docker.run(&["rm", "--link", name]);
+            assert!(code == 1 && err.contains(said), "{name}: {err}");
+        }
+        assert_eq!(docker.ok(&["rm", "--link", "/web/store"]), "/web/store\n");
+        for time in ["at once", "after a restart"] {
+            let hosts = docker.ok(&["exec", "web", "cat", "/etc/hosts"]);
+            assert!(hosts.contains("\tother ") && !hosts.contains("\tstore "), "{time}: {hosts}");
+            assert_eq!(links(), ["/db:/web/other"], "{time}");
+            docker.ok(&["restart", "-t", "0", "web"]);
+        }
+        docker.ok(&["rm", "--link", "web/other"]);
+        assert!(links().is_empty());
+        docker.ok(&["rm", "-f", "web", "db"]);
+    });
+}
+
+#[test]
 fn ports_come_from_ranges_in_both_families_and_are_changed_while_running() {
     with_daemon(|docker| {
         docker.import_busybox();

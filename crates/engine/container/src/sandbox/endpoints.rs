@@ -319,6 +319,29 @@ impl Core {
         Ok(())
     }
 
+    /// Takes a link of the default network away, now if the sandbox is up and for every start. The caller holds its lock.
+    pub(crate) async fn unlink(&self, sandbox: &Arc<SandboxObject>, alias: &str) -> Result<bool> {
+        let mut wanted = sandbox.wanted.read().clone();
+        let mut is_found = false;
+        for spec in wanted.endpoints.iter_mut().filter(|spec| spec.network == DEFAULT_NETWORK) {
+            let before = spec.links.len();
+            spec.links.retain(|link| link.alias != alias);
+            is_found |= spec.links.len() != before;
+        }
+        if !is_found {
+            return Ok(false);
+        }
+        let networks = self.networks()?;
+        let others = self.linked_hosts(&networks, sandbox, &wanted.endpoints).unwrap_or_default();
+        sandbox.set_wanted(wanted)?;
+        hako_sys::failpoint!("container.unlink.recorded");
+        if sandbox.live().is_some() {
+            let object = Arc::clone(sandbox);
+            blocking(move || object.write_files(&networks, others)).await?;
+        }
+        Ok(true)
+    }
+
     /// Lets a container that was made to be in no network be connected to others.
     pub(crate) fn leave_none(&self, sandbox: &SandboxObject) -> Result<()> {
         let wanted = sandbox.wanted.read().clone();
