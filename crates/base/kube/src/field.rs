@@ -39,16 +39,6 @@ pub enum Path<'a> {
 }
 
 impl Path<'_> {
-    /// The path without the places in lists: `spec.containers.name`.
-    #[must_use]
-    pub fn names(&self) -> String {
-        match self {
-            Self::Root => String::new(),
-            Self::Item(above, _) => above.names(),
-            Self::Member(above, name) | Self::Key(above, name) => child(&above.names(), name),
-        }
-    }
-
     const fn is_root(&self) -> bool {
         matches!(self, Self::Root)
     }
@@ -326,7 +316,6 @@ mod tests {
         let item = Path::Item(&list, 3);
         let name = Path::Member(&item, "name");
         assert_eq!(name.to_string(), "spec.containers[3].name");
-        assert_eq!(name.names(), "spec.containers.name");
         assert_eq!(Path::Key(&list, "a.b").to_string(), "spec.containers[a.b]");
         assert_eq!((first.to_string().as_str(), root.to_string().as_str()), ("[0]", ""));
     }

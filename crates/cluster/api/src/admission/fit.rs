@@ -24,7 +24,7 @@ pub(super) fn admitted(change: &Change<'_>, object: Value) -> Outcome<Value> {
         return Ok(object);
     }
     let row = &change.target.row;
-    let decoded = Decoded { value: object, duplicates: Vec::new() };
+    let decoded = Decoded::of(object);
     let mut object = schema::admit(row, decoded, FieldValidation::Ignore)?.object;
     schema::leave_out(row.shape(), &mut object);
     row.default(&mut object);

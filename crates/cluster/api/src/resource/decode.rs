@@ -29,7 +29,7 @@ pub(super) fn object(request: &Request, row: &Served) -> Outcome<Sent> {
 /// Checks the fields of an object that a patch made.
 pub(super) fn admit(request: &Request, row: &Served, mut object: Value) -> Outcome<Sent> {
     set_type(&mut object, row.api_version(), &row.kind)?;
-    fit(request, row, Decoded { value: object, duplicates: Vec::new() })
+    fit(request, row, Decoded::of(object))
 }
 
 /// How strictly what is sent is to be taken.
@@ -64,13 +64,13 @@ fn body(request: &Request, kind: &str) -> Outcome<Decoded> {
     let content_type = request.header(header::CONTENT_TYPE);
     let decoded = match content_type.split(';').next().unwrap_or("").trim() {
         "" | "application/json" if request.is_inside => {
-            return Ok(Decoded { value: json(&request.body)?, duplicates: Vec::new() });
+            return Ok(Decoded::of(json(&request.body)?));
         }
         "" | "application/json" => schema::decode::json(&request.body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => schema::decode::yaml(&request.body),
         protobuf::MEDIA_TYPE => {
             let value = protobuf::object(&request.body).map_err(unread)?;
-            return Ok(Decoded { value, duplicates: Vec::new() });
+            return Ok(Decoded::of(value));
         }
         other => {
             let text = format!(
@@ -122,7 +122,7 @@ pub(super) fn part(request: &Request, mut sent: Value, api_version: &str, type_n
     let kind = type_name.rsplit('.').next().unwrap_or(type_name);
     set_type(&mut sent, api_version, kind)?;
     let version = api_version.rsplit('/').next().unwrap_or(api_version);
-    let decoded = Decoded { value: sent, duplicates: Vec::new() };
+    let decoded = Decoded::of(sent);
     Ok(schema::admit_as(kind, version, type_name, decoded, validation(request)?)?.object)
 }
 

@@ -187,6 +187,6 @@ fn wanted(request: &Request, row: &Served) -> Outcome<Change> {
 
 /// A scale as its type has it: what is no number must not be taken for none.
 fn fitted(value: Value, mode: FieldValidation) -> Outcome<Value> {
-    let decoded = Decoded { value, duplicates: Vec::new() };
+    let decoded = Decoded::of(value);
     Ok(schema::admit_as("Scale", "v1", TYPE_NAME, decoded, mode)?.object)
 }

@@ -1,7 +1,7 @@
 //! An object against its type: what is unknown, what has the wrong type, what has a canonical form.
 
 use super::canonical;
-use super::decode::{self, Decoded};
+use super::decode::{self, Decoded, Step, Written};
 use super::facts;
 use super::model::{Model, Scalar, Shape, model};
 use super::syntax::go_kind;
@@ -88,12 +88,13 @@ impl Classify for AdmitError {
 /// [`Kind::Invalid`] without causes where a value has the wrong type, or, in strict mode, where a member is unknown
 /// or given twice.
 pub fn admit(row: &Served, decoded: Decoded, mode: FieldValidation) -> Result<Admitted, Error> {
-    let Decoded { value: mut object, duplicates } = decoded;
+    let Decoded { value: mut object, duplicates, numbers } = decoded;
     if paths_length(&object, 0) > PATHS_MAX {
         let (kind, version) = (row.kind.to_string(), row.version.to_string());
         return Err(AdmitError::Paths { kind, version }.into());
     }
-    let unknown = row.strategy().fit(&mut object);
+    let written = numbers.iter().try_for_each(|number| put(row.shape(), &mut object, number));
+    let unknown = written.and_then(|()| row.strategy().fit(&mut object));
     admitted(&row.kind, &row.version, object, unknown, &duplicates, mode)
 }
 
@@ -108,9 +109,49 @@ pub fn admit_as(
     decoded: Decoded,
     mode: FieldValidation,
 ) -> Result<Admitted, Error> {
-    let Decoded { value: mut object, duplicates } = decoded;
-    let unknown = fit(type_name, &mut object);
+    let Decoded { value: mut object, duplicates, numbers } = decoded;
+    let shape = model().shape(type_name);
+    let written = numbers.iter().try_for_each(|number| put(shape, &mut object, number));
+    let unknown = written.and_then(|()| fit(type_name, &mut object));
     admitted(kind, version, object, unknown, &duplicates, mode)
+}
+
+/// Puts a number as it is written where that counts: an amount keeps its form, and an integer has no exponent.
+fn put(shape: &Shape, object: &mut Value, number: &Written) -> Result<(), String> {
+    let (model, mut shape, mut value) = (model(), shape, object);
+    let (mut of, mut fields) = ("", Vec::new());
+    for step in &number.path {
+        of = model.type_of(shape).map_or(of, |named| facts::short(&named.name));
+        let (inner, at) = match (model.resolve(shape), step) {
+            (Shape::Object(_), Step::Name(name)) => {
+                fields.push(name.as_str());
+                (model.field(shape, name).map(|field| &field.shape), value.get_mut(name))
+            }
+            (Shape::Map { value: inner, .. }, Step::Name(name)) => (Some(&**inner), value.get_mut(name)),
+            (Shape::List { item, .. }, Step::Item(at)) => (Some(&**item), value.get_mut(*at)),
+            _ => return Ok(()),
+        };
+        let (Some(inner), Some(at)) = (inner, at) else { return Ok(()) };
+        (shape, value) = (inner, at);
+    }
+    // Of members given twice the last counts, which may be another.
+    if value.as_f64().is_none() || value.as_f64() != number.text.parse().ok() {
+        return Ok(());
+    }
+    let wanted = match model.resolve(shape) {
+        Shape::Scalar(Scalar::Quantity) => {
+            *value = number.text.as_str().into();
+            return Ok(());
+        }
+        Shape::Scalar(Scalar::Int32 | Scalar::IntOrString) => "int32",
+        Shape::Scalar(Scalar::Int64) => "int64",
+        _ => return Ok(()),
+    };
+    Err(format!(
+        "json: cannot unmarshal number {} into Go struct field {of}.{} of type {wanted}",
+        number.text,
+        fields.join(".")
+    ))
 }
 
 /// Fits an object to a type of the model; answers the paths of unknown members, which are dropped.
@@ -132,7 +173,7 @@ pub(crate) fn fit_metadata(metadata: &mut Value, path: &str) -> Result<Vec<Strin
 
 fn fit_at(type_name: &str, value: &mut Value, path: Path<'_>) -> Result<Vec<String>, String> {
     let mut check = Check { model: model(), unknown: Told::default() };
-    let at = At { path, of: facts::short(type_name) };
+    let at = At { path, field: path, of: facts::short(type_name) };
     check.value(check.model.shape(type_name), value, &at)?;
     Ok(check.unknown.into_all())
 }
@@ -166,9 +207,12 @@ struct Check {
     unknown: Told<String>,
 }
 
-/// Where a value is, and the short name of the type that has it as a field.
+/// Where a value is.
 struct At<'a> {
     path: Path<'a>,
+    /// The fields that lead there, without places in lists and keys of maps.
+    field: Path<'a>,
+    /// The short name of the type that has the last of them.
     of: &'a str,
 }
 
@@ -183,22 +227,28 @@ impl Check {
                     let found = fields.binary_search_by(|field| field.name.as_str().cmp(name));
                     found.ok().map(|index| &fields[index].shape)
                 };
-                self.members(find, map, &At { path: at.path, of })
+                self.members(find, map, &At { of, ..*at })
             }
-            (Shape::Map { value: inner, .. }, Value::Object(map)) => {
-                map.values_mut().for_each(|value| self.fill(inner, value));
-                self.members(|_| Some(inner), map, &At { path: at.path, of })
-            }
+            (Shape::Map { value: inner, .. }, Value::Object(map)) => self.entries(inner, map, at),
             (Shape::List { item, .. }, Value::Array(items)) => {
                 for (index, value) in items.iter_mut().enumerate() {
                     self.fill(item, value);
-                    self.value(item, value, &At { path: Path::Item(&at.path, index), of: at.of })?;
+                    self.value(item, value, &At { path: Path::Item(&at.path, index), ..*at })?;
                 }
                 Ok(())
             }
             (Shape::Scalar(scalar), value) => self.scalar(*scalar, value, at),
             (_, value) => Err(self.mismatch(shape, value, at)),
         }
+    }
+
+    fn entries(&mut self, inner: &Shape, map: &mut Map<String, Value>, at: &At<'_>) -> Result<(), String> {
+        for (name, value) in map.iter_mut() {
+            self.fill(inner, value);
+            self.value(inner, value, &At { path: Path::Member(&at.path, name), ..*at })?;
+        }
+        map.retain(|_, value| !value.is_null());
+        Ok(())
     }
 
     fn members<'a>(
@@ -217,7 +267,10 @@ impl Check {
                 }
                 Some(_) if value.is_null() => return false,
                 Some(_) if outcome.is_err() => {}
-                Some(shape) => outcome = self.value(shape, value, &At { path, of: at.of }),
+                Some(shape) => {
+                    let field = Path::Member(&at.field, name);
+                    outcome = self.value(shape, value, &At { path, field, of: at.of });
+                }
             }
             !value.is_null()
         });
@@ -275,7 +328,7 @@ impl Check {
             other => go_kind(other).to_owned(),
         };
         let wanted = self.go_type(shape);
-        let names = at.path.names();
+        let names = at.field.to_string();
         if names.is_empty() {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
         }
@@ -356,6 +409,11 @@ mod tests {
             ),
             "{error}"
         );
+        let text = r#"{"metadata":{"labels":{"a":1}}}"#;
+        let error = admit_json("Deployment", text, FieldValidation::Warn).unwrap_err().to_string();
+        let told =
+            "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string";
+        assert!(error.ends_with(told), "{error}");
         let text = r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":99999999999}}}}"#;
         let error = admit_json("Deployment", text, FieldValidation::Warn).unwrap_err().to_string();
         let told = "json: cannot unmarshal number 99999999999 into Go struct field \
@@ -369,6 +427,7 @@ mod tests {
             r#"{"spec":{"template":{"spec":{"activeDeadlineSeconds":1e3}}}}"#,
             r#"{"spec":[]}"#,
             r#"{"metadata":{"labels":{"a":1}}}"#,
+            r#"{"metadata":{"labels":[]}}"#,
             r#"{"metadata":{"creationTimestamp":"yesterday"}}"#,
         ] {
             assert!(admit_json("Deployment", text, FieldValidation::Ignore).is_err(), "{text}");
@@ -390,6 +449,23 @@ mod tests {
         }
         let admitted = admit_json("Pod", &of(r#"" 1 ""#), FieldValidation::Warn).unwrap().object;
         assert_eq!(admitted["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1");
+    }
+
+    #[test]
+    fn a_number_with_an_exponent_stays_as_it_is_written() {
+        let text = r#"{"spec":{"containers":[{"name":"1e9","resources":{"limits":{"cpu":1e3,"memory":2.0E6,"x.io/y":1000.0}}}],
+            "terminationGracePeriodSeconds":30}}"#;
+        let admitted = admit_json("Pod", text, FieldValidation::Strict).unwrap().object;
+        let limits = &admitted["spec"]["containers"][0]["resources"]["limits"];
+        assert_eq!(*limits, serde_json::json!({"cpu": "1e3", "memory": "2e6", "x.io/y": "1k"}));
+        let twice = r#"{"spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":1e3,"cpu":2}}}]}}"#;
+        let admitted = admit_json("Pod", twice, FieldValidation::Warn).unwrap().object;
+        assert_eq!(admitted["spec"]["containers"][0]["resources"]["limits"]["cpu"], "2");
+        let text = r#"{"spec":{"template":{"spec":{"containers":[{"ports":[{},{"containerPort":8E1}]}]}}}}"#;
+        let error = admit_json("Deployment", text, FieldValidation::Ignore).unwrap_err().to_string();
+        let told = "json: cannot unmarshal number 8E1 into Go struct field \
+                    ContainerPort.spec.template.spec.containers.ports.containerPort of type int32";
+        assert!(error.ends_with(told), "{error}");
     }
 
     #[test]

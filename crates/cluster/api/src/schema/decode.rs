@@ -16,7 +16,34 @@ pub struct Decoded {
     pub value: Value,
     /// The paths of members given twice, as far as they can be told.
     pub duplicates: Vec<String>,
+    /// The numbers of JSON that are written with an exponent, as far as they can be told.
+    pub(super) numbers: Vec<Written>,
 }
+
+impl Decoded {
+    /// A value that was not read just now.
+    #[must_use]
+    pub fn of(value: Value) -> Self {
+        Self { value, duplicates: Vec::new(), numbers: Vec::new() }
+    }
+}
+
+/// A number as it is written, and where it is.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub path: Vec<Step>,
+    pub text: String,
+}
+
+/// A step on the way to a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Name(String),
+    Item(usize),
+}
+
+/// So many numbers with a fraction or an exponent are told at most.
+const NUMBERS_MOST: usize = 1000;
 
 /// Why bytes are no value.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +74,49 @@ const ALIASED_MAX: usize = 1_000_000;
 /// # Errors
 /// Where the bytes are no JSON.
 pub fn json(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    read(bytes).map_err(|error| DecodeError::Json(fault(bytes, &error)))
+    let mut decoded = read(bytes).map_err(|error| DecodeError::Json(fault(bytes, &error)))?;
+    if !decoded.numbers.is_empty() {
+        for (number, text) in decoded.numbers.iter_mut().zip(floats(bytes)) {
+            number.text = text;
+        }
+        decoded.numbers.retain(|number| number.text.contains(['e', 'E']));
+    }
+    Ok(decoded)
+}
+
+/// The numbers of a document that are no integers of 64 bits, as they are written, in their order.
+fn floats(bytes: &[u8]) -> impl Iterator<Item = String> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while let Some(byte) = bytes.get(at).copied() {
+            let start = at;
+            at += 1;
+            match byte {
+                b'"' => at = after_text(bytes, at),
+                b'-' | b'0'..=b'9' => {
+                    let is_in = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+                    at += bytes[at..].iter().take_while(is_in).count();
+                    let text = String::from_utf8_lossy(&bytes[start..at]);
+                    if text == "-0" || (text.parse::<i64>().is_err() && text.parse::<u64>().is_err()) {
+                        return Some(text.into_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    })
+}
+
+/// The place behind a text whose first quote is before `at`.
+fn after_text(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = bytes.get(at) {
+        at += if *byte == b'\\' { 2 } else { 1 };
+        if *byte == b'"' {
+            break;
+        }
+    }
+    at.min(bytes.len())
 }
 
 /// Why bytes are no JSON, as Go says it; of what Go would read, such as a deeper nesting, as our reader says it.
@@ -78,6 +147,7 @@ fn read(bytes: &[u8]) -> Result<Decoded, serde_json::Error> {
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut decoded = written(bytes)?;
     whole_numbers(&mut decoded.value);
+    decoded.numbers.clear();
     Ok(decoded)
 }
 
@@ -114,9 +184,10 @@ fn written(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 
 impl<'de> Deserialize<'de> for Decoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut duplicates = Told::default();
-        let value = Reader { path: &Path::Root, duplicates: &mut duplicates }.deserialize(deserializer)?;
-        Ok(Self { value, duplicates: duplicates.into_all() })
+        let (mut duplicates, mut numbers) = (Told::default(), Vec::new());
+        let reader = Reader { path: &Path::Root, duplicates: &mut duplicates, numbers: &mut numbers };
+        let value = reader.deserialize(deserializer)?;
+        Ok(Self { value, duplicates: duplicates.into_all(), numbers })
     }
 }
 
@@ -124,6 +195,22 @@ impl<'de> Deserialize<'de> for Decoded {
 struct Reader<'a> {
     path: &'a Path<'a>,
     duplicates: &'a mut Told<String>,
+    /// The places of numbers that are no integers, in their order; how they are written is not known yet.
+    numbers: &'a mut Vec<Written>,
+}
+
+fn steps(path: &Path<'_>, steps_before: &mut Vec<Step>) {
+    match path {
+        Path::Root => {}
+        Path::Member(above, name) | Path::Key(above, name) => {
+            steps(above, steps_before);
+            steps_before.push(Step::Name((*name).to_owned()));
+        }
+        Path::Item(above, at) => {
+            steps(above, steps_before);
+            steps_before.push(Step::Item(*at));
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -154,6 +241,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        if self.numbers.len() < NUMBERS_MOST {
+            let mut path = Vec::new();
+            steps(self.path, &mut path);
+            self.numbers.push(Written { path, text: String::new() });
+        }
         Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
@@ -181,7 +273,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut values = Vec::new();
         loop {
             let path = Path::Item(self.path, values.len());
-            let reader = Reader { path: &path, duplicates: &mut *self.duplicates };
+            let reader =
+                Reader { path: &path, duplicates: &mut *self.duplicates, numbers: &mut *self.numbers };
             match items.next_element_seed(reader)? {
                 Some(value) => values.push(value),
                 None => return Ok(Value::Array(values)),
@@ -193,7 +286,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             let path = Path::Member(self.path, &name);
-            let value = members.next_value_seed(Reader { path: &path, duplicates: &mut *self.duplicates })?;
+            let reader =
+                Reader { path: &path, duplicates: &mut *self.duplicates, numbers: &mut *self.numbers };
+            let value = members.next_value_seed(reader)?;
             match map.entry(name) {
                 Entry::Vacant(entry) => {
                     entry.insert(value);
@@ -238,6 +333,24 @@ mod tests {
         let inner = json(br#"{"a":{"b":1,"b":2},"a":{"c":{"d":1,"d":2}},"e":[{"f":1,"f":2}]}"#).unwrap();
         assert_eq!(inner.duplicates, ["a.b", "a.c.d", "a", "e[0].f"]);
         assert_eq!(inner.value.to_string(), r#"{"a":{"c":{"d":2}},"e":[{"f":2}]}"#);
+    }
+
+    #[test]
+    fn numbers_with_exponents_are_found_where_they_are() {
+        let text =
+            r#"{"a":[1,2.5,-3e2,"4e4 \" 5e5"],"b\\":{"c":18446744073709551616,"d":6E-1,"e":-0,"f":7e7}}"#;
+        let decoded = json(text.as_bytes()).unwrap();
+        let name = |name: &str| Step::Name(name.to_owned());
+        let found: Vec<_> = decoded.numbers.into_iter().map(|number| (number.path, number.text)).collect();
+        let wanted = [
+            (vec![name("a"), Step::Item(2)], "-3e2".to_owned()),
+            (vec![name("b\\"), name("d")], "6E-1".to_owned()),
+            (vec![name("b\\"), name("f")], "7e7".to_owned()),
+        ];
+        assert_eq!(found, wanted);
+        let many = format!("[{}]", vec!["1e1"; 5000].join(","));
+        assert_eq!(json(many.as_bytes()).unwrap().numbers.len(), NUMBERS_MOST);
+        assert!(yaml(b"a: 1e3").unwrap().numbers.is_empty());
     }
 
     #[test]
