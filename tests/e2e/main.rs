@@ -24,6 +24,7 @@ mod demo;
 mod engine;
 mod etcd;
 mod faults;
+mod image_options;
 mod images;
 mod images_crash;
 mod in_cluster;
@@ -37,7 +38,9 @@ mod private_git;
 #[path = "../programs.rs"]
 #[expect(dead_code, reason = "the tests of the API share it and use more of it")]
 mod programs;
+mod registry_options;
 mod remapped;
 mod results;
 mod scripts;
 mod side_by_side;
+mod step_limits;

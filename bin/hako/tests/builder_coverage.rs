@@ -50,7 +50,9 @@ fn tests_below(dir: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn every_test_of_the_builders_table_exists() {
     let mut known = BTreeSet::new();
-    for dir in ["crates/engine/build", "crates/edge/docker/tests", "tests/e2e"] {
+    for dir in
+        ["crates/engine/build", "crates/engine/registry/tests", "crates/edge/docker/tests", "tests/e2e"]
+    {
         tests_below(&root().join(dir), &mut known);
     }
     let table = table();

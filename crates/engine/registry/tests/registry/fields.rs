@@ -168,3 +168,46 @@ fn who_has_the_right_to_push_alone_pulls_nothing() {
     assert_eq!(as_user("alice", "GET", &path, b""), 403);
     assert_eq!(as_user("bob", "GET", &path, b""), 200);
 }
+
+#[test]
+fn quotas_fixed_tags_and_retention_hold_where_they_are_said_to() {
+    let registry = Fixture::start_with(|config| {
+        config.quotas = vec![Quota { repositories: patterns("small/**"), bytes: 100 }];
+        config.immutable = vec![Selection { repositories: patterns("fixed/**"), tags: patterns("v*") }];
+        config.retention = vec![Retention {
+            of: Selection { repositories: patterns("ci/**"), tags: patterns("build-*") },
+            except: Vec::new(),
+            keep_last: Some(1),
+            keep_for: None,
+            untagged: false,
+            dry_run: false,
+        }];
+    });
+    let put = |repository: &str, tag: &str, layer: &[u8]| {
+        let manifest = registry.manifest(repository, layer);
+        let kind = [("content-type", crate::support::OCI_MANIFEST)];
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        registry.send("PUT", &path, &kind, manifest.to_string()).status
+    };
+    for (repository, tag, status) in [("fixed/a", "v1", 403), ("fixed/a", "latest", 201), ("free", "v1", 201)]
+    {
+        assert_eq!(put(repository, tag, b"one"), 201, "{repository}:{tag}");
+        assert_eq!(put(repository, tag, b"two"), status, "{repository}:{tag} moves");
+    }
+    for (repository, status) in [("small/a", 403), ("free", 201)] {
+        let large = [7; 101];
+        let path = format!("/v2/{repository}/blobs/uploads/?digest={}", hako_names::Digest::of(&large));
+        assert_eq!(registry.send("POST", &path, &[], large).status, status, "{repository}");
+    }
+    for repository in ["ci/a", "free"] {
+        for tag in ["build-1", "build-2", "other"] {
+            assert_eq!(put(repository, tag, tag.as_bytes()), 201);
+        }
+    }
+    let tags = |repository: &str| {
+        let listed = registry.get(&format!("/v2/{repository}/tags/list")).json()["tags"].take();
+        serde_json::from_value::<Vec<String>>(listed).unwrap()
+    };
+    registry.until(|| tags("ci/a") == ["build-2", "other"]);
+    assert_eq!(tags("free"), ["build-1", "build-2", "other", "v1"]);
+}
