@@ -119,13 +119,13 @@ pub(crate) async fn create(
     Path(name): Path<String>,
     JsonBody(wanted): JsonBody<Create>,
 ) -> Answer {
+    let argv =
+        wanted.cmd.filter(|cmd| !cmd.is_empty()).ok_or_else(|| invalid("No exec command specified"))?;
     let id = state.engine.resolve(&name).await?;
     let container = state.engine.container(&id).await?;
     may_exec(&container)?;
     let detach_keys = wanted.detach_keys;
     let keys = Keys::parse(Some(&detach_keys))?;
-    let argv =
-        wanted.cmd.filter(|cmd| !cmd.is_empty()).ok_or_else(|| invalid("No exec command specified"))?;
     let spec = ExecSpec {
         argv,
         env: wanted.env.unwrap_or_default(),

@@ -104,8 +104,11 @@ fn block_io(stats: &Stats) -> Value {
     })
 }
 
-/// Without a limit of its own a container may have all there is.
+/// Without a limit of its own a container may have all there is. One that rests has nothing.
 fn memory(stats: &Stats) -> Value {
+    if stats.at == Stats::default().at {
+        return json!({});
+    }
     let machine = crate::system::memory_total();
     json!({
         "usage": stats.memory_usage, "max_usage": stats.group.memory_peak, "failcnt": stats.group.memory_failures,

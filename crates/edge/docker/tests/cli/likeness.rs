@@ -306,3 +306,21 @@ fn the_first_process_of_an_init_is_called_as_docker_s() {
         docker.ok(&["rm", "-f", "box"]);
     });
 }
+
+#[test]
+fn a_container_at_rest_uses_nothing_and_a_command_of_no_words_is_refused_whatever_it_does() {
+    with_daemon(|docker| {
+        docker.import_busybox();
+        docker.ok(&["create", "--name", "rest", "-m", "64m", "busybox", "true"]);
+        let table = "{{.MemUsage}} {{.MemPerc}} {{.CPUPerc}} {{.PIDs}}";
+        assert_eq!(
+            docker.ok(&["stats", "--no-stream", "--format", table, "rest"]),
+            "0B / 0B 0.00% 0.00% 0\n"
+        );
+        for name in ["rest", "nobody"] {
+            let refused = docker.ask("POST", &format!("/v1.41/containers/{name}/exec"), r#"{"Cmd":[]}"#);
+            assert!(refused.contains(" 400 ") && refused.contains("No exec command specified"), "{refused}");
+        }
+        docker.ok(&["rm", "rest"]);
+    });
+}
