@@ -80,9 +80,9 @@ fn a_registry_listens_keeps_and_bounds_as_its_options_say() {
     let mut bounded =
         Serve::start(&data, &["--config", config, "--listen", "127.0.0.1:0", "--storage", kept]);
     let host = bounded.address("registry listens on ");
+    assert_eq!(push_hello(&host), "403", "the quota of the file");
     let metrics = bounded.address("metrics at http://");
     assert_eq!(status(metrics.trim_end_matches("/metrics"), "GET /metrics", ""), "200");
-    assert_eq!(push_hello(&host), "403", "the quota of the file");
     assert!(storage.join("metadata.redb").exists() && !data.join("registry").exists());
     drop(bounded);
     let mut usual = Serve::start(&data, &["--listen", "127.0.0.1:0"]);
