@@ -40,7 +40,7 @@ use hako_image::Image;
 use hako_names::ImageRef;
 use http::{Method, StatusCode, header};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
@@ -133,7 +133,7 @@ async fn inspect(state: &DockerState, name: &str, version: ApiVersion, params: &
     let mut shown = json!({
         "Id": image.id, "RepoTags": tags(&image), "RepoDigests": digests(&image), "Parent": "", "Comment": text(&newest["comment"]),
         "Created": text(&raw["created"]), "DockerVersion": text(&raw["docker_version"]), "Author": text(&raw["author"]),
-        "Config": raw["config"], "Architecture": raw["architecture"], "Os": raw["os"], "Size": size, "VirtualSize": size,
+        "Config": told(&raw["config"], version), "Architecture": raw["architecture"], "Os": raw["os"], "Size": size, "VirtualSize": size,
         "GraphDriver": crate::graph::of_image(&state.images, &image), "RootFS": { "Type": "layers", "Layers": diff_ids },
         "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
     });
@@ -145,10 +145,27 @@ async fn inspect(state: &DockerState, name: &str, version: ApiVersion, params: &
     if !version.has(45) {
         // Of the container that the image was made in; compose's first version reads it.
         let made_in = raw.get("container_config").unwrap_or(&raw["config"]);
-        shown["ContainerConfig"] = made_in.clone();
+        shown["ContainerConfig"] = told(made_in, version);
         shown["Container"] = json!(text(&raw["container"]));
     }
     Ok(Json(shown).into_response())
+}
+
+/// A configuration with what is told of every image, whether it has that or not. Before API 1.50 that was all that a container's has.
+fn told(config: &Value, version: ApiVersion) -> Value {
+    let always = json!({
+        "Cmd": null, "Entrypoint": null, "Env": null, "Labels": null, "OnBuild": null, "User": "", "Volumes": null, "WorkingDir": "",
+    });
+    let before = json!({
+        "AttachStderr": false, "AttachStdin": false, "AttachStdout": false, "Domainname": "", "Hostname": "", "Image": "",
+        "OpenStdin": false, "StdinOnce": false, "Tty": false,
+    });
+    let mut all = Map::new();
+    let parts = [Some(&before).filter(|_| !version.has(50)), Some(&always), Some(config)];
+    for part in parts.into_iter().flatten().filter_map(Value::as_object) {
+        all.extend(part.clone());
+    }
+    Value::Object(all)
 }
 
 /// `repo` and `tag` as one name.

@@ -324,3 +324,31 @@ fn a_container_at_rest_uses_nothing_and_a_command_of_no_words_is_refused_whateve
         docker.ok(&["rm", "rest"]);
     });
 }
+
+#[test]
+fn an_image_without_a_configuration_has_every_field_of_one() {
+    with_daemon(|docker| {
+        let file = docker.dir.join("plain.tar");
+        std::fs::write(&file, hako_image::busybox_rootfs(std::path::Path::new("/bin/busybox")).unwrap())
+            .unwrap();
+        docker.ok(&["import", file.to_str().unwrap(), "plain"]);
+        let config = |version: &str| {
+            let answer = docker.ask("GET", &format!("/{version}/images/plain/json"), "");
+            let shown: serde_json::Value =
+                serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+            shown["Config"].as_object().unwrap().clone()
+        };
+        let always = ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "User", "Volumes", "WorkingDir"];
+        let before = ["AttachStdin", "Domainname", "Hostname", "Image", "StdinOnce", "Tty"];
+        let old = config("v1.41");
+        for name in always.iter().chain(&before) {
+            assert!(old.contains_key(*name), "{name}: {old:?}");
+        }
+        if !docker.is_peer() {
+            let new = config("v1.51");
+            assert!(always.iter().all(|name| new.contains_key(*name)), "{new:?}");
+            assert!(!before.iter().any(|name| new.contains_key(*name)), "{new:?}");
+        }
+        docker.ok(&["rmi", "plain"]);
+    });
+}
