@@ -4,6 +4,7 @@ use super::canonical;
 use super::decode::{self, Decoded, Step, Written};
 use super::facts;
 use super::model::{Model, Scalar, Shape, model};
+use super::named;
 use super::syntax::go_kind;
 use crate::kinds::Served;
 use hako_error::{Classify, Error, Kind};
@@ -173,7 +174,7 @@ pub(crate) fn fit_metadata(metadata: &mut Value, path: &str) -> Result<Vec<Strin
 
 fn fit_at(type_name: &str, value: &mut Value, path: Path<'_>) -> Result<Vec<String>, String> {
     let mut check = Check { model: model(), unknown: Told::default() };
-    let at = At { path, field: path, of: facts::short(type_name) };
+    let at = At { path, field: path, of: facts::short(type_name), within: 0 };
     check.value(check.model.shape(type_name), value, &at)?;
     Ok(check.unknown.into_all())
 }
@@ -214,6 +215,8 @@ struct At<'a> {
     field: Path<'a>,
     /// The short name of the type that has the last of them.
     of: &'a str,
+    /// In how many lists and maps within that field it is.
+    within: usize,
 }
 
 impl Check {
@@ -233,7 +236,11 @@ impl Check {
             (Shape::List { item, .. }, Value::Array(items)) => {
                 for (index, value) in items.iter_mut().enumerate() {
                     self.fill(item, value);
-                    self.value(item, value, &At { path: Path::Item(&at.path, index), ..*at })?;
+                    self.value(
+                        item,
+                        value,
+                        &At { path: Path::Item(&at.path, index), within: at.within + 1, ..*at },
+                    )?;
                 }
                 Ok(())
             }
@@ -245,7 +252,11 @@ impl Check {
     fn entries(&mut self, inner: &Shape, map: &mut Map<String, Value>, at: &At<'_>) -> Result<(), String> {
         for (name, value) in map.iter_mut() {
             self.fill(inner, value);
-            self.value(inner, value, &At { path: Path::Member(&at.path, name), ..*at })?;
+            self.value(
+                inner,
+                value,
+                &At { path: Path::Member(&at.path, name), within: at.within + 1, ..*at },
+            )?;
         }
         map.retain(|_, value| !value.is_null());
         Ok(())
@@ -269,7 +280,7 @@ impl Check {
                 Some(_) if outcome.is_err() => {}
                 Some(shape) => {
                     let field = Path::Member(&at.field, name);
-                    outcome = self.value(shape, value, &At { path, field, of: at.of });
+                    outcome = self.value(shape, value, &At { path, field, of: at.of, within: 0 });
                 }
             }
             !value.is_null()
@@ -327,7 +338,16 @@ impl Check {
             Value::Number(number) if of_integer => format!("number {number}"),
             other => go_kind(other).to_owned(),
         };
-        let wanted = self.go_type(shape);
+        let last = match at.field {
+            Path::Member(_, name) => name,
+            _ => "",
+        };
+        // Who reads itself tells of what it is made of.
+        let named = match shape {
+            Shape::Scalar(Scalar::IntOrString | Scalar::Time | Scalar::MicroTime) => None,
+            _ => named::of(at.of, last, at.within),
+        };
+        let wanted = named.map_or_else(|| self.go_type(shape), str::to_owned);
         let names = at.field.to_string();
         if names.is_empty() {
             return format!("json: cannot unmarshal {given} into Go value of type {wanted}");
@@ -409,6 +429,36 @@ mod tests {
             ),
             "{error}"
         );
+        for (kind, text, told) in [
+            (
+                "Service",
+                r#"{"spec":{"type":5}}"#,
+                "number into Go struct field ServiceSpec.spec.type of type v1.ServiceType",
+            ),
+            (
+                "PersistentVolumeClaim",
+                r#"{"spec":{"accessModes":"ReadWriteOnce"}}"#,
+                "string into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type []v1.PersistentVolumeAccessMode",
+            ),
+            (
+                "PersistentVolumeClaim",
+                r#"{"spec":{"accessModes":[true]}}"#,
+                "bool into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type v1.PersistentVolumeAccessMode",
+            ),
+            (
+                "Pod",
+                r#"{"spec":{"containers":[{"resources":{"limits":"1"}}]}}"#,
+                "string into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList",
+            ),
+            (
+                "Pod",
+                r#"{"metadata":{"uid":1}}"#,
+                "number into Go struct field ObjectMeta.metadata.uid of type types.UID",
+            ),
+        ] {
+            let error = admit_json(kind, text, FieldValidation::Warn).unwrap_err().to_string();
+            assert!(error.ends_with(told), "{error}");
+        }
         let text = r#"{"metadata":{"labels":{"a":1}}}"#;
         let error = admit_json("Deployment", text, FieldValidation::Warn).unwrap_err().to_string();
         let told =

@@ -15,6 +15,7 @@ pub(crate) mod encode;
 mod facts;
 mod left_out;
 mod model;
+mod named;
 pub(crate) mod syntax;
 
 pub use check::{Admitted, FieldValidation, admit, admit_as};
