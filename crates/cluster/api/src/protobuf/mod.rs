@@ -25,8 +25,8 @@ use hako_error::{Classify, Kind};
 use serde_json::Value;
 
 pub use answer::converted;
-pub(crate) use dump::{Layout, dump};
 pub(crate) use answer::{ListParts, Typed, frame};
+pub(crate) use dump::{Layout, dump};
 pub use wire::WireError;
 use wire::{Reader, Wire};
 pub(crate) use zeros::note as note_zeros;

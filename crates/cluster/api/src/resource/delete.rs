@@ -57,8 +57,11 @@ struct Preconditions {
 
 impl Options {
     fn parse(request: &Request) -> Outcome<Self> {
-        let mut options =
-            if request.body.is_empty() { Self::default() } else { Self::from_value(decode::any(request, "DeleteOptions")?)? };
+        let mut options = if request.body.is_empty() {
+            Self::default()
+        } else {
+            Self::from_value(decode::any(request, "DeleteOptions")?)?
+        };
         if let Some(seconds) = request.query.integer("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(seconds);
         }

@@ -224,13 +224,16 @@ fn a_source_of_data_has_both_its_names() {
     assert_eq!(made["spec"].get("dataSource"), None);
 }
 
+const SIZE: &str = "/spec/resources/requests/storage";
+
+/// What is told of a change of a claim that may not be.
+fn told(difference: &str) -> &'static str {
+    const FIXED: &str = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+    Box::leak(format!("{FIXED}\n{difference}").into_boxed_str())
+}
+
 #[test]
-fn a_bound_claim_grows_and_an_unbound_one_does_not() {
-    let told = |difference: &str| -> &'static str {
-        const FIXED: &str = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-        Box::leak(format!("{FIXED}\n{difference}").into_boxed_str())
-    };
-    const SIZE: &str = "/spec/resources/requests/storage";
+fn an_unbound_claim_does_not_grow() {
     let made = created("PersistentVolumeClaim", claim(json!({})));
     refused_change(
         "PersistentVolumeClaim",
@@ -258,6 +261,10 @@ fn a_bound_claim_grows_and_an_unbound_one_does_not() {
         &made,
         [("/spec/volumeName", json!("v")), ("/spec/storageClassName", json!("fast"))],
     );
+}
+
+#[test]
+fn a_bound_claim_grows_and_keeps_the_rest() {
     let mut bound =
         created("PersistentVolumeClaim", claim(json!({"volumeName": "v", "storageClassName": "fast"})));
     bound["spec"]["volumeAttributesClassName"] = "gold".into();
