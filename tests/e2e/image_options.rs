@@ -241,3 +241,23 @@ fn histories_and_lists_are_printed_in_the_form_that_is_named() {
     }
     dock.platform.down();
 }
+
+#[test]
+fn the_commands_below_image_do_what_those_of_the_same_name_do() {
+    let dock = Dock::start();
+    let registry = Registry::start(dock.dir.path(), false);
+    let (name, archive) = (format!("{}/box:v1", registry.host), dock.path("archive"));
+    let image = |arguments: &[&str]| dock.platform.run(&[&["image"], arguments].concat());
+    image(&["tag", "busybox", &name]);
+    let pushed: Value = serde_json::from_str(&image(&["push", "--output", "json", &name])).unwrap();
+    image(&["save", "-o", &archive, &name]);
+    assert_eq!(image(&["rm", &name, "busybox"]), format!("{name}\nbusybox\n"));
+    assert!(dock.names().is_empty());
+    let pulled: Value = serde_json::from_str(&image(&["pull", "--output", "json", &name])).unwrap();
+    assert_eq!(pulled["digest"], pushed["digest"], "{pulled}");
+    assert_eq!(dock.names(), [name.as_str()]);
+    image(&["rm", &name]);
+    assert_eq!(image(&["load", "-i", &archive]), format!("{name}\n"));
+    assert_eq!(dock.platform.run(&["run", "--rm", &name, "echo", "whole"]), "whole\n");
+    dock.platform.down();
+}
