@@ -24,7 +24,7 @@ fn told(stream: &mut impl Read) -> Option<serde_json::Value> {
 
 /// A server that answers each connection, by its number and event, with what `status` says, or never; the events that
 /// it took come out of the channel.
-fn receiver(
+pub fn receiver(
     status: fn(usize, &serde_json::Value) -> Option<&'static str>,
 ) -> (String, mpsc::Receiver<serde_json::Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -49,7 +49,7 @@ fn receiver(
     (url, taken)
 }
 
-fn webhook(url: String, actions: &[&str]) -> WebhookConfig {
+pub fn webhook(url: String, actions: &[&str]) -> WebhookConfig {
     WebhookConfig {
         url,
         headers: vec!["X-Secret: s3cret".into()],

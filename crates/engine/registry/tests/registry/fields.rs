@@ -7,6 +7,8 @@ use hako_registry::config::{
     AuthConfig, Config, Pattern, Quota, Retention, Rights, Rule, S3Config, Selection, Tls, UpstreamConfig,
     WebhookConfig,
 };
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::time::Duration;
 
 fn patterns(text: &str) -> Vec<Pattern> {
@@ -211,4 +213,50 @@ fn quotas_fixed_tags_and_retention_hold_where_they_are_said_to() {
     };
     registry.until(|| tags("ci/a") == ["build-2", "other"]);
     assert_eq!(tags("bare"), ["build-1", "build-2", "other", "v1"]);
+}
+
+#[test]
+fn an_event_is_tried_again_as_often_as_is_said_and_no_more() {
+    let (url, taken) =
+        crate::events::receiver(|number, _| Some(if number < 2 { "503 Busy" } else { "200 OK" }));
+    let registry = Fixture::start_with(|config| {
+        config.webhooks = vec![WebhookConfig { retries: 1, ..crate::events::webhook(url, &["push"]) }];
+    });
+    for tag in ["v1", "v2"] {
+        registry.push_image("a", tag, b"layer");
+    }
+    assert_eq!(taken.recv().unwrap()["target"]["tag"], "v2", "after two attempts the first was given up");
+}
+
+/// What the first request to a server of the test begins with.
+fn first_head(listener: &TcpListener) -> String {
+    let (stream, _) = listener.accept().unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap);
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_bucket_is_asked_for_by_its_name_region_key_and_prefix() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || first_head(&listener));
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let registry = Fixture::start_in(dir, |config| {
+        config.s3 = Some(S3Config {
+            bucket: "images".into(),
+            region: "eu-north-7".into(),
+            endpoint: Some(endpoint),
+            ca_file: None,
+            prefix: "some/where".into(),
+            key: Some(("who".into(), secret)),
+        });
+    });
+    let head = asked.join().unwrap();
+    let request = head.lines().next().unwrap();
+    assert!(request.contains("/images?") && request.contains("some%2Fwhere"), "{head}");
+    let signed = head.lines().find(|line| line.starts_with("authorization: ")).unwrap();
+    assert!(signed.contains("Credential=who/") && signed.contains("/eu-north-7/s3/"), "{head}");
+    drop(registry);
 }
