@@ -222,10 +222,27 @@ fn an_event_is_tried_again_as_often_as_is_said_and_no_more() {
     let registry = Fixture::start_with(|config| {
         config.webhooks = vec![WebhookConfig { retries: 1, ..crate::events::webhook(url, &["push"]) }];
     });
-    for tag in ["v1", "v2"] {
+    // The last one is for a registry that gives up too early, and would have nothing more to tell.
+    for tag in ["v1", "v2", "v3"] {
         registry.push_image("a", tag, b"layer");
     }
     assert_eq!(taken.recv().unwrap()["target"]["tag"], "v2", "after two attempts the first was given up");
+}
+
+#[test]
+fn all_repositories_together_have_no_more_uploads_than_the_bound_says() {
+    let registry = Fixture::start_with(|config| {
+        (config.limits.uploads, config.limits.uploads_each) = (3, 2);
+    });
+    let begin = |repository: &str| {
+        let begun = registry.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], "");
+        (begun.status, begun.header("location").to_owned())
+    };
+    let (first, location) = begin("a");
+    assert_eq!((first, begin("b").0, begin("c").0), (202, 202, 202));
+    assert_eq!(begin("d").0, 429, "none of its own is under way");
+    assert_eq!(registry.send("DELETE", &location, &[], "").status, 204);
+    assert_eq!(begin("d").0, 202);
 }
 
 /// What the first request to a server of the test begins with.
