@@ -148,10 +148,7 @@ async fn the_init_takes_orphans_passes_signals_on_and_ends_with_the_program() {
     bed.shim.start("c").await.unwrap();
     eventually("the program runs", || bed.log("c").contains("ready\n")).await;
     let said = bed.log("c").replace('\0', " ");
-    assert!(
-        said.starts_with("docker-init\nhidden\n/sbin/docker-init -- sh -c trap"),
-        "{said}"
-    );
+    assert!(said.starts_with("docker-init\nhidden\n/sbin/docker-init -- sh -c trap"), "{said}");
     let line = said.lines().nth(2).unwrap();
     assert!(!line.contains(bed.path("").to_str().unwrap()) && !line.contains("cgroup"), "{line}");
     let group = hako_cgroup::CgroupRoot::detect().unwrap().open(&bed.cgroup("c")).unwrap();
