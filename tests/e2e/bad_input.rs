@@ -95,8 +95,7 @@ fn failed_build(platform: &Platform, dockerfile: &str) -> [String; 3] {
 
 #[test]
 fn a_fault_in_a_dockerfile_is_named_with_the_line_it_is_in_and_leaves_no_image() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let [_, line, quoted] = failed_build(&platform, "FROM busybox\nRUN true\nCOPPY a b\n");
     assert_says(&line, &["Dockerfile:3", "unknown instruction COPPY", "COPY"]);
     assert_eq!(quoted, "  3 | COPPY a b");

@@ -150,8 +150,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_named_and_harms_nothing_that_runs() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     platform.run(&["run", "-d", "--name", "steady", "busybox", "sleep", "1000"]);
     let before = platform.container_processes();
     let small = SmallDisk::start();

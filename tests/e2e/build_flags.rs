@@ -17,8 +17,7 @@ struct Yard {
 
 impl Yard {
     fn start() -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::start(dir.path(), false);
         Self { platform, dir, registry }
@@ -334,8 +333,7 @@ fn layers_are_pushed_and_saved_in_the_form_that_is_named() {
 
 #[test]
 fn checks_are_chosen_by_the_file_and_by_who_builds() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     // One fault of each: the stage's name, and a CMD that is no list.
     let faults = "FROM busybox AS Upper\nCMD echo x\n";
@@ -379,8 +377,7 @@ fn checks_are_chosen_by_the_file_and_by_who_builds() {
 
 #[test]
 fn what_has_no_name_is_refused_and_an_agent_without_one_is_the_default() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secret").display().to_string();
     fs::write(&file, "whispered").unwrap();

@@ -15,8 +15,7 @@ struct Desk {
 
 impl Desk {
     fn start() -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         Self { platform, dir: tempfile::tempdir().unwrap() }
     }
 

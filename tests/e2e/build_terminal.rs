@@ -160,8 +160,7 @@ impl Drop for Terminal {
 }
 
 fn start(dockerfile: &str) -> (Platform, tempfile::TempDir, String) {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let main = context(&dir.path().join("main"), dockerfile);
     (platform, dir, main)

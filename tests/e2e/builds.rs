@@ -35,8 +35,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("secret"), "s3cret-value").unwrap();
         context(&dir.path().join("extra"), "");
@@ -130,8 +129,7 @@ fn a_build_shows_its_progress_and_why_it_failed() {
 
 #[test]
 fn contexts_come_from_standard_input_too() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let main = context(&dir.path().join("main"), "FROM scratch\nCOPY Dockerfile /d\n");
     let tar = Command::new("tar").args(["-C", &main, "-czf", "-", "."]).output().unwrap().stdout;
@@ -201,8 +199,7 @@ fn memory_kib(pid: i32, figure: &str) -> u64 {
 
 #[test]
 fn a_step_that_writes_much_to_who_does_not_read_takes_no_memory_for_it() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let main = context(
         &dir.path().join("main"),
@@ -228,8 +225,7 @@ fn a_step_that_writes_much_to_who_does_not_read_takes_no_memory_for_it() {
 
 #[test]
 fn a_build_ends_with_who_reads_its_progress() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let main = context(&dir.path().join("main"), "FROM busybox\nRUN while echo on; do sleep 0.01; done\n");
     let mut build = platform.hako();
@@ -245,8 +241,7 @@ fn a_build_ends_with_who_reads_its_progress() {
 
 #[test]
 fn a_build_that_is_killed_leaves_nothing() {
-    let mut platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let mut platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let main = context(
         &dir.path().join("main"),

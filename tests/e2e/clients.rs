@@ -144,8 +144,7 @@ fn the_crate_kube_creates_watches_and_deletes() {
     use k8s_openapi::api::core::v1::Pod;
     use kube::api::{Api, DeleteParams, LogParams, PostParams, WatchEvent, WatchParams};
 
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let kubeconfig = kube::config::Kubeconfig::read_from(platform.kubeconfig()).unwrap();
     runtime.block_on(async {

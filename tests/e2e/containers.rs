@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 
 #[test]
 fn a_container_lives_its_life() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     assert!(platform.run(&["images"]).contains("busybox:latest"));
 
     assert_eq!(platform.run(&["run", "--rm", "busybox", "echo", "hello"]), "hello\n");
@@ -64,8 +63,7 @@ fn a_container_lives_its_life() {
 
 #[test]
 fn a_published_port_answers() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     platform.run(&[
         "run",
         "-d",
@@ -88,8 +86,7 @@ fn a_published_port_answers() {
 
 #[test]
 fn a_memory_hog_dies_alone() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     platform.run(&["run", "-d", "--name", "steady", "busybox", "sleep", "1000"]);
     let code = output(platform.hako().args([
         "run",
@@ -128,8 +125,7 @@ fn at_a_terminal(command: &mut Command) -> String {
 
 #[test]
 fn at_a_terminal_a_command_has_its_size_and_ends_without_a_key() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let size = "until stty size | grep 33; do sleep 0.02; done";
     let screen = at_a_terminal(platform.hako().args(["run", "--rm", "-it", "busybox", "sh", "-c", size]));
     assert!(screen.contains("33 111"), "{screen:?}");

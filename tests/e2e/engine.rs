@@ -51,8 +51,7 @@ fn down_removes_the_sockets_for_docker_also_after_a_crash() {
 
 #[test]
 fn directories_of_devices_are_those_that_are_named_and_the_last_counts() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     platform.kill();
     let scratch = tempfile::tempdir().unwrap();
     let describe = |dir: &str, name: &str| {

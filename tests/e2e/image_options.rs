@@ -16,8 +16,7 @@ struct Dock {
 
 impl Dock {
     fn start() -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         Self { platform, dir: tempfile::tempdir().unwrap() }
     }
 

@@ -4,8 +4,7 @@ use crate::platform::{Platform, wait_until};
 
 #[test]
 fn a_program_in_a_pod_reaches_the_api_with_its_token() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     platform.kubectl(&["create", "role", "reader", "--verb=get,list", "--resource=configmaps"]);
     platform.kubectl(&[
         "create",

@@ -118,8 +118,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         let scratch = tempfile::tempdir().unwrap();
         let registry = Registry::start(scratch.path(), false);
         let context = scratch.path().join("context");

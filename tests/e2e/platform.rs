@@ -61,6 +61,13 @@ impl Platform {
         Self::start_here("127.0.0.1:0")
     }
 
+    /// The same, with the image `busybox`.
+    pub fn with_busybox() -> Self {
+        let platform = Self::start();
+        platform.run(&["image", "import-busybox"]);
+        platform
+    }
+
     /// Starts one in the present network namespace.
     pub fn start_here(listen: &str) -> Self {
         let mut platform = Self::prepare(&[]);

@@ -12,8 +12,7 @@ const SEVERAL: &str = "FROM --platform=$BUILDPLATFORM busybox AS tools\nARG TARG
     RUN echo for $TARGETPLATFORM > /for\nFROM scratch\nCOPY --from=tools / /\nCMD [\"cat\", \"/for\"]\n";
 
 fn start() -> (Platform, tempfile::TempDir) {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     (platform, tempfile::tempdir().unwrap())
 }
 

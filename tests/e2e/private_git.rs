@@ -148,8 +148,7 @@ struct Yard {
 
 impl Yard {
     fn start() -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         Self { platform, dir: tempfile::tempdir().unwrap() }
     }
 

@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 
 #[test]
 fn pipes_devices_and_symlinks_in_the_place_of_a_result_stay_what_they_are() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     run(Command::new("mknod").arg(at("null")).args(["c", "1", "3"]));

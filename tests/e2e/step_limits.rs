@@ -5,8 +5,7 @@ use crate::platform::{Platform, output};
 
 #[test]
 fn steps_have_both_limits_of_a_kind_and_the_memory_nodes_that_flags_give_them() {
-    let platform = Platform::start();
-    platform.run(&["image", "import-busybox"]);
+    let platform = Platform::with_busybox();
     let dir = tempfile::tempdir().unwrap();
     let main =
         context(&dir.path().join("main"), "FROM busybox\nRUN echo $(ulimit -Sn) $(ulimit -Hn) > /out\n");

@@ -52,8 +52,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Reads a command line; ends the process where it cannot be meant.
     pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Self {
-        let mut command = <Self as CommandFactory>::command();
-        let matches = command.clone().get_matches_from(words);
+        let matches = <Self as CommandFactory>::command().get_matches_from(words);
         let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         let is_told = matches.value_source("host") == Some(ValueSource::CommandLine);
         if let (Command::Up(_), Some(host), true) = (&cli.command, &cli.host, is_told) {
@@ -61,7 +60,7 @@ impl Cli {
             let text = format!(
                 "`hako up` makes no socket by --host, which says where a running platform is: use --docker-socket {path}"
             );
-            command.error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+            <Self as CommandFactory>::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
         }
         cli
     }

@@ -47,8 +47,7 @@ impl Drop for Said {
 impl Operator {
     /// Starts a platform with busybox, makes an image of a context, and applies what is in the operator's manifests.
     pub fn start(directory: &str, namespace: &'static str, prepare: impl FnOnce(&Platform, &Path)) -> Self {
-        let platform = Platform::start();
-        platform.run(&["image", "import-busybox"]);
+        let platform = Platform::with_busybox();
         let context = tempfile::tempdir().unwrap();
         prepare(&platform, context.path());
         let manifests = repository().join("tests/operators").join(directory).join("manifests.yaml");

@@ -4,12 +4,11 @@
 use crate::daemon::{Daemon, with_daemon};
 use hako_image::layer::Encoder;
 use hako_oci::media_type::Compression;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use hako_testkit::while_swapped;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often each is asked for.
 const ROUNDS: usize = 40;
@@ -33,35 +32,6 @@ fn ask(docker: &Daemon, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8
         return (status, answer);
     }
     (status, answer.split_off(end + 4))
-}
-
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Swaps two names all the time while `work` is done.
-fn while_swapped<T>(a: &Path, b: &Path, work: impl FnOnce() -> T) -> T {
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let swapping = scope.spawn(|| {
-            let mut swaps = 0_u64;
-            while !is_over.load(Ordering::Relaxed) {
-                renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).unwrap();
-                swaps += 1;
-            }
-            swaps
-        });
-        // The swapping ends with what is done meanwhile, however that ends.
-        let over = Over(&is_over);
-        let done = work();
-        drop(over);
-        assert!(swapping.join().unwrap() > 100, "nothing was swapped meanwhile");
-        done
-    })
 }
 
 fn archive(name: &str) -> Vec<u8> {

@@ -296,7 +296,7 @@ fn the_first_process_of_an_init_is_called_as_docker_s() {
         docker.import_busybox();
         docker.ok(&["run", "-d", "--init", "--name", "box", "busybox", "sleep", "1000"]);
         let read = |file: &str| docker.ok(&["exec", "box", "cat", &format!("/proc/1/{file}")]);
-        assert_eq!(read("cmdline").trim_end_matches('\0'), "/sbin/docker-init\0--\0sleep\01000");
+        assert_eq!(read("cmdline").trim_end_matches('\0'), "/sbin/docker-init\0--\0sleep\x001000");
         assert_eq!(read("comm"), "docker-init\n");
         let top = docker.ok(&["top", "box", "-o", "pid,args"]);
         assert!(

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use hako_runtime::{CreateContainer, ExecIo, Rootfs};
 use hako_sys::{open_in_root, open_or_create_in_root};
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use hako_testkit::while_swapped;
+use rustix::fs::OFlags;
 
 use crate::bed::{Bed, null_streams, process, shell, wait_exit};
 
@@ -67,25 +67,6 @@ fn cve_2021_30465_links_lead_nowhere_but_below_the_root() {
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something was made outside");
     assert!(root.join("outside/made/deep").is_file() && root.join("outside/again").is_file());
-}
-
-/// Swaps two names in a volume for as long as `work` goes on.
-fn while_swapped(a: &Path, b: &Path, work: impl FnOnce()) {
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let swapping = scope.spawn(|| {
-            let mut swaps = 0_u64;
-            while !is_over.load(Ordering::Relaxed) {
-                renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).unwrap();
-                swaps += 1;
-            }
-            swaps
-        });
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        is_over.store(true, Ordering::Relaxed);
-        assert!(swapping.join().unwrap() > 100, "nothing was swapped meanwhile");
-        done.unwrap();
-    });
 }
 
 /// CVE-2024-45310: while places of mounts are made in a volume, whoever shares it puts a link on the way, and empty files and
