@@ -155,8 +155,14 @@ fn a_name_that_is_now_a_file_and_now_a_pipe_keeps_nobody_waiting() {
         let data = docker.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]);
         let [a, b] = ["a", "b"].map(|name| Path::new(data.trim()).join(name));
         std::fs::write(&a, MINE).unwrap();
-        rustix::fs::mknodat(CWD, &b, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o644), 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &b,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o644),
+            0,
+        )
+        .unwrap();
         while_swapped(&a, &b, || {
             for _ in 0..ROUNDS {
                 for target in ["/data/a", "/data"] {
