@@ -12,6 +12,8 @@ use crate::protobuf::{Layout, dump};
 const CONTEXT: usize = 3;
 /// Lines of either text.
 const LINES_MOST: usize = 4000;
+/// Lines looked at in all: texts that are made for it have a run for each line, and each line in many places.
+const LOOKS_MOST: usize = 4_000_000;
 /// Bytes of what is told.
 const TOLD_MOST: usize = 32 << 10;
 /// Texts of so many lines have lines that occur too often to find anything by.
@@ -40,7 +42,7 @@ pub(super) fn unified(one: &str, other: &str) -> Option<String> {
         return None;
     }
     let mut told = String::new();
-    for group in groups(&steps(&one, &other)) {
+    for group in groups(&steps(&one, &other)?) {
         write_group(&mut told, &group, &one, &other);
         if told.len() > TOLD_MOST {
             return None;
@@ -60,10 +62,10 @@ struct Step {
 /// Lines that are the same: where they begin in either text, and how many there are.
 type Block = (usize, usize, usize);
 
-fn steps(one: &[&str], other: &[&str]) -> Vec<Step> {
+fn steps(one: &[&str], other: &[&str]) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
     let (mut i, mut j) = (0, 0);
-    let mut blocks = blocks(one, other);
+    let mut blocks = blocks(one, other)?;
     blocks.push((one.len(), other.len(), 0));
     for (at, to, size) in blocks {
         if i < at || j < to {
@@ -74,11 +76,11 @@ fn steps(one: &[&str], other: &[&str]) -> Vec<Step> {
             steps.push(Step { is_equal: true, one: (at, i), other: (to, j) });
         }
     }
-    steps
+    Some(steps)
 }
 
-/// All runs of the same lines, in their order, none next to the one before.
-fn blocks(one: &[&str], other: &[&str]) -> Vec<Block> {
+/// All runs of the same lines, in their order, none next to the one before; none where they take too long to find.
+fn blocks(one: &[&str], other: &[&str]) -> Option<Vec<Block>> {
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, line) in other.iter().enumerate() {
         places.entry(line).or_default().push(at);
@@ -89,7 +91,13 @@ fn blocks(one: &[&str], other: &[&str]) -> Vec<Block> {
     }
     let mut found = Vec::new();
     let mut left = vec![(0, one.len(), 0, other.len())];
+    let looks = |line: &&str| 1 + places.get(line).map_or(0, Vec::len);
+    let mut looked = 0;
     while let Some((i, i_end, j, j_end)) = left.pop() {
+        looked += one[i..i_end].iter().map(looks).sum::<usize>();
+        if looked > LOOKS_MOST {
+            return None;
+        }
         let (at, to, size) = longest(one, other, &places, (i, i_end), (j, j_end));
         if size > 0 {
             found.push((at, to, size));
@@ -105,7 +113,7 @@ fn blocks(one: &[&str], other: &[&str]) -> Vec<Block> {
             _ => joined.push((at, to, size)),
         }
     }
-    joined
+    Some(joined)
 }
 
 /// The longest run of the same lines, the first of several.
@@ -245,5 +253,17 @@ mod tests {
     fn what_nobody_would_read_is_not_told() {
         assert_eq!(unified(&text(0..5000), &text(0..4999)), None);
         assert_eq!(unified(&text(0..3900), &text(4000..7900)), None);
+    }
+
+    #[test]
+    fn texts_that_are_made_to_take_long_are_given_up() {
+        // Every second line is a run of its own, and is in forty places.
+        let made = |between: &str| {
+            text((0..2000).flat_map(|line| [(line * 7 % 50).to_string(), format!("{between}{line}")]))
+        };
+        let (new, old) = (made("a"), made("b"));
+        let lines: Vec<Vec<&str>> = [&new, &old].map(|text| text.split('\n').collect()).into();
+        assert!(super::blocks(&lines[0], &lines[1]).is_none());
+        assert_eq!(unified(&new, &old), None);
     }
 }
