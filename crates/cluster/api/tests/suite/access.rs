@@ -113,7 +113,7 @@ async fn bad_bodies_and_paths_are_refused_with_a_status() {
         (request("GET", "/apis/nope/v1/pods", "", ""), 404),
         (request("GET", &format!("{maps}?limit=x"), "", ""), 400),
         (request("GET", &format!("{maps}?labelSelector=%3D%3D"), "", ""), 400),
-        (request("GET", "/api/v1/namespaces/default/pods/p/portforward", "", ""), 400),
+        (request("GET", "/api/v1/namespaces/default/pods/p/portforward", "", ""), 404),
     ];
     for (request, code) in cases {
         let what = format!("{} {} {:?}", request.method(), request.uri(), request.headers());

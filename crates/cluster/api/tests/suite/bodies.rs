@@ -168,7 +168,7 @@ async fn a_body_that_cannot_be_read_is_refused_in_go_s_words() {
         (
             r#"{"metadata":{"name":"a"},"data":{x}}"#,
             format!(
-                "{UNKNOWN}invalid character 'x' looking for beginning of object key string ({{\"metadata\":{{\"name\":\"a\"}},\"dat ...)"
+                "{UNKNOWN}invalid character 'x' looking for beginning of object key string ({{\"metadata\":{{\"name\":\"a\"}},\"data ...)"
             ),
         ),
         ("[]", format!("{UNKNOWN}json: cannot unmarshal array into Go value of type {TYPE} (5b5d)")),
