@@ -353,6 +353,30 @@ pub const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "take a link away",
+        points: &["container.unlink."],
+        passed: &[],
+        prepare: |api| {
+            api.post(
+                "/containers/create?name=store",
+                json!({ "Image": "busybox", "Cmd": ["sleep", "100000"] }),
+            );
+            api.post("/containers/store/start", Value::Null);
+            running_as(api, json!({ "NetworkMode": "bridge", "Links": ["store:db"] }));
+            assert!(api.exec("box", "cat /etc/hosts").contains("\tdb "), "there is no link");
+        },
+        act: |api| delete(api, "/containers/box/db?link=1"),
+        again: |api| {
+            if !inspect(api)["HostConfig"]["Links"].is_null() {
+                api.delete("/containers/box/db?link=1");
+            }
+            assert!(inspect(api)["HostConfig"]["Links"].is_null());
+            let hosts = api.exec("box", "cat /etc/hosts");
+            assert!(!hosts.contains("\tdb "), "{hosts}");
+            works(api);
+        },
+    },
+    Scenario {
         name: "change ports",
         points: &["container.publish.", "network.publish."],
         passed: &["network.publish."],
