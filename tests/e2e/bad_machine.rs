@@ -218,10 +218,20 @@ fn a_start_in_the_background_that_a_full_disk_prevents_says_why_and_what_to_do()
     let (instance, api) = (server()["instance"].as_str().unwrap().to_owned(), server()["api"].clone());
     let stop = |pid: Value| run(Command::new("kill").args(["-9", &pid.to_string()]));
     stop(server()["pid"].clone());
+    // Another address would be a kubeconfig of other bytes. Once the log's last page has room for a line, once it has none.
+    for (room, told) in [(2048, "data is full: free"), (0, "not even the log")] {
+        let log = scratch.path().join("data/hako.log");
+        let length = std::fs::metadata(&log).unwrap().len();
+        let page = length.next_multiple_of(4096);
+        let page = if page - length < room { page + 4096 } else { page };
+        let mut log = std::fs::OpenOptions::new().append(true).open(log).unwrap();
+        log.write_all(&vec![b'\n'; usize::try_from(page - room - length).unwrap()]).unwrap();
+        fill(scratch.path());
+        let said = fails_with_one_line(&mut up("127.0.0.1:0"));
+        assert_says(&said, &["data/kubeconfig: No space left on device", told, "--listen"]);
+        std::fs::remove_file(scratch.path().join("filler")).unwrap();
+    }
     fill(scratch.path());
-    // Another address would be a kubeconfig of other bytes.
-    let said = fails_with_one_line(&mut up("127.0.0.1:0"));
-    assert_says(&said, &["data/kubeconfig: No space left on device", "not even the log", "--listen"]);
     run(&mut up(api.as_str().unwrap().trim_start_matches("https://")));
     run(&mut hako(&["down", "--purge"]));
     assert_nothing_left(&instance, &links, scratch.path());

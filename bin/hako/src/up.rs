@@ -165,18 +165,24 @@ fn detach(target: &Target, args: &UpArgs, format: OutputFormat) -> anyhow::Resul
     // What is told aside did not fit into the log, which may have the half of it.
     let aside = said.trim_end().strip_prefix("hako: ");
     let logged = if aside.is_none() { last_words(&log_path, start) } else { None };
-    bail!("{}", logged.or_else(|| full_disk(&log_path, aside)).unwrap_or_else(silent))
+    let reason = aside.or(logged.as_deref());
+    bail!("{}", full_disk(&log_path, reason, aside.is_some()).or(logged).unwrap_or_else(silent))
 }
 
-/// Why a background process ended whose log could not be written, and what to do. `aside` is what it told on standard
-/// output; with its end it may have given back what it could not write.
-fn full_disk(log: &Path, aside: Option<&str>) -> Option<String> {
+/// A disk with less is full, whoever gave back a page since.
+const ROOM: u64 = 1 << 20;
+
+/// Why a background process ended whose disk is full, and what to do. A `reason` told aside, on standard output, is one
+/// that the log had no room for, which it may have with the end of that process. The log's last page may have had some.
+fn full_disk(log: &Path, reason: Option<&str>, is_aside: bool) -> Option<String> {
     let directory = log.parent()?;
     let disk = rustix::fs::statvfs(directory).ok()?;
-    if aside.is_none() && disk.f_bavail > 0 {
+    if !is_aside && disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM {
         return None;
     }
-    let reason = aside.map(|reason| format!("{reason}: ")).unwrap_or_default();
+    let is_logged = reason.is_some() && !is_aside;
+    let silenced = if is_logged { "" } else { ", so that not even the log could be written" };
+    let reason = reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
     let freed = match std::fs::metadata(log).map_or(0, |log| log.len()) {
         0 => "free some space on it".to_owned(),
         bytes => format!("free some space on it, as `truncate -s 0 {}` does ({bytes} bytes)", log.display()),
@@ -189,9 +195,7 @@ fn full_disk(log: &Path, aside: Option<&str>) -> Option<String> {
         false => "choose another place with --data-dir",
     };
     let directory = directory.display();
-    Some(format!(
-        "{reason}the disk of {directory} is full, so that not even the log could be written: {freed}, or {next}"
-    ))
+    Some(format!("{reason}the disk of {directory} is full{silenced}: {freed}, or {next}"))
 }
 
 /// So long nobody is told what a start waits for.
