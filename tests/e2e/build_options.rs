@@ -214,6 +214,11 @@ fn secrets_and_agents_are_found_by_their_id_where_nothing_else_is_said() {
     let main = context(&desk.dir.path().join("main"), &format!("FROM busybox\n{told}\n"));
     run(desk.command(&["--secret", "id=SPOKEN", &main]).env("SPOKEN", "by the shell"));
     assert_eq!(desk.cat("/out"), "by the shell");
+    let said = desk.refused(&["--no-cache", &main]);
+    assert!(
+        said.contains("SPOKEN") && !said.contains("--on-error"),
+        "no program ran that left something: {said}"
+    );
     desk.write("WRITTEN", "by the file");
     let text = format!("FROM busybox\n{}\n", told.replace("SPOKEN", "WRITTEN"));
     desk.build(&["--secret", "id=WRITTEN", &context(Path::new(&main), &text)]);
@@ -235,7 +240,30 @@ fn secrets_and_agents_are_found_by_their_id_where_nothing_else_is_said() {
     assert!(agent(&["--ssh=mine", "--ssh", "default"]), "the shell's, by both names");
     assert!(!agent(&["--ssh", "default"]) && !agent(&["--ssh", &mine]));
     drop((one, two));
+
+    // A file of a key, by the agent's own protocol: a program of this machine asks from inside the step.
+    let key = desk.path("key");
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "of the test", "-f", &key]));
+    let asks = Path::new(&main).join("asks");
+    with_libraries("/usr/bin/ssh-add", &asks);
+    let text = "FROM busybox\nCOPY asks /\nRUN --mount=type=ssh,required /usr/bin/ssh-add -l > /out\n";
+    desk.build(&["--ssh", &format!("default={key}"), &context(Path::new(&main), text)]);
+    assert!(desk.cat("/out").contains("(ED25519)"), "{}", desk.cat("/out"));
+    let said = desk.refused(&["--ssh", &format!("default={key}.none"), &main]);
+    assert!(said.contains("key.none"), "{said}");
     desk.platform.down();
+}
+
+/// Copies a program and what it is linked to below `root`.
+fn with_libraries(program: &str, root: &Path) {
+    let linked = output(Command::new("ldd").arg(program)).stdout;
+    let linked = String::from_utf8(linked).unwrap();
+    let libraries = linked.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in libraries.chain([program]) {
+        let to = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(path, to).unwrap();
+    }
 }
 
 #[test]
@@ -251,7 +279,7 @@ fn programs_read_what_a_build_and_its_checks_say() {
         .collect();
     let kinds: Vec<&str> =
         events.iter().map(|event| event.as_object().unwrap().keys().next().unwrap().as_str()).collect();
-    for kind in ["planned", "step_started", "output", "step_ended"] {
+    for kind in ["planned", "step_started", "output", "step_ended", "checked"] {
         assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
     }
     let json = |flags: &[&str]| {
@@ -269,7 +297,11 @@ fn programs_read_what_a_build_and_its_checks_say() {
     let plain =
         String::from_utf8(output(&mut desk.command(&["--progress", "plain", "--no-cache", &main])).stderr)
             .unwrap();
-    assert!(plain.lines().all(|line| line.starts_with('#')) && plain.contains(" said\n"), "{plain:?}");
+    let (warnings, steps): (Vec<&str>, Vec<&str>) = plain.lines().partition(|line| !line.starts_with('#'));
+    assert!(steps.iter().any(|line| line.ends_with(" said")), "{plain:?}");
+    let told = "warning: Dockerfile:1: StageNameCasing: the stage's name \"Upper\" should be lower case";
+    assert_eq!(warnings, [told], "{plain:?}");
+    assert_eq!(plain.lines().last(), Some(told), "below what the steps said");
     desk.platform.down();
 }
 
@@ -299,14 +331,54 @@ fn an_image_is_kept_where_the_output_is_one_and_its_names_are_those_of_the_flags
     assert!(!desk.platform.run(&["images"]).contains("app"), "a directory alone is no image");
     for (output, part) in [
         ("type=oci", "needs dest=PATH"),
-        ("type=cacheonly", "no output of type"),
-        ("type=image,unpack=true", "no field"),
-        ("type=tar,dest=x,name=y", "files have no name="),
+        ("type=tar,dest=x,name=y", "tar makes no image"),
+        ("type=local,dest=x,annotation.a=b", "local makes no image"),
+        ("type=nowhere", "no output of type"),
+        ("type=image,push-by-digest=true", "no field"),
+        ("type=image,compression-level=9", "compression-level of an output is unimplemented"),
+        ("type=image,oci-mediatypes=false", "images are written in the media types of OCI"),
+        ("type=image,annotation.=b", "has no name"),
+        ("type=image,annotation-index.a=b", "annotation-index.a is unimplemented"),
         ("type=image,name=X:y:z", "X:y:z"),
     ] {
         let said = desk.refused(&["-o", output, &main]);
         assert!(said.contains(part), "{output}: {said}");
     }
+    desk.platform.down();
+}
+
+#[test]
+fn an_image_has_the_annotations_of_its_outputs_in_every_form_and_a_build_may_make_none_at_all() {
+    let desk = Desk::start();
+    let main = context(&desk.dir.path().join("main"), "FROM busybox\nRUN date +%N > /out\n");
+    let silent = output(&mut desk.command(&["-o", "type=cacheonly", &main]));
+    assert!(silent.status.success() && silent.stdout.is_empty(), "{silent:?}");
+    assert!(!desk.platform.run(&["images"]).contains("app"), "what the steps came to is no image");
+    let dest = desk.path("layout");
+    let fields = "annotation.org.example.team=one,annotation-manifest.b=c=d,oci-mediatypes=true,unpack=1";
+    desk.build(&["-o", &format!("type=oci,tar=false,dest={dest},{fields}"), "--load", &main]);
+    let drawn = desk.cat("/out");
+    let again = output(&mut desk.command(&["--progress=plain", "-o", "type=cacheonly", &main]));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("CACHED"), "{again:?}");
+    desk.build(&[&main]);
+    assert_eq!(desk.cat("/out"), drawn, "the step ran once");
+    let annotations = |layout: &str| {
+        let blob = |digest: &Value| {
+            let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+            let bytes = fs::read(Path::new(layout).join("blobs/sha256").join(hex)).unwrap();
+            serde_json::from_slice::<Value>(&bytes).unwrap()
+        };
+        let index = fs::read(Path::new(layout).join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        blob(&index["manifests"][0]["digest"])["annotations"].clone()
+    };
+    let told = serde_json::json!({ "org.example.team": "one", "b": "c=d" });
+    assert_eq!(annotations(&dest), told);
+    let plain = desk.path("plain");
+    let form =
+        format!("type=oci,tar=false,dest={plain},compression=uncompressed,force-compression=true,{fields}");
+    desk.build(&["-o", &form, &main]);
+    assert_eq!(annotations(&plain), told, "layers in another form make another manifest");
     desk.platform.down();
 }
 

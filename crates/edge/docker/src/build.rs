@@ -322,7 +322,8 @@ fn line(event: BuildEvent, total: usize) -> Option<Value> {
         BuildEvent::StepEnded { outcome: StepOutcome::Cached, .. } => " ---> Using cache\n".to_owned(),
         BuildEvent::StepEnded { .. } => return None,
         BuildEvent::Warning { line: 0, message } => format!("[Warning] {message}\n"),
-        BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => return None,
+        // The builder whose words these are checks nothing.
+        BuildEvent::Checked { .. } | BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => return None,
         BuildEvent::Warning { line, message } => format!("[Warning] line {line}: {message}\n"),
     };
     Some(json!({ "stream": text }))

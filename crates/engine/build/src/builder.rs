@@ -5,8 +5,9 @@ use crate::attest::Began;
 use crate::binfmt;
 use crate::cache::{Cache, CachedStep, Keep};
 use crate::caches::Caches;
-use crate::check::{self, CheckInput, Report};
+use crate::check::{self, CheckInput, ForeignBase, Report};
 use crate::client::{Client, Lent};
+use crate::compile::{self, Compiled, Given};
 use crate::context::{Contexts, Found, Ground, Registry};
 use crate::digests::{Digests, Selections};
 use crate::error::BuildError;
@@ -19,7 +20,7 @@ use crate::scratch::Scratch;
 use crate::settling::Settling;
 use crate::shared::{Cancel, Permits, Shared};
 use crate::step::KEY_PREFIX;
-use crate::{compile, dockerfile, solve};
+use crate::{dockerfile, solve};
 use hako_error::{Error, Kind, Result};
 use hako_image::ImageStore;
 use hako_network::Network;
@@ -212,13 +213,7 @@ impl Builder {
         built
     }
 
-    fn ground(
-        &self,
-        lent: &Lent,
-        cancel: &Arc<Cancel>,
-        epoch_unix_s: Option<i64>,
-        scratch: &Scratch,
-    ) -> Ground {
+    fn ground(&self, lent: &Lent, cancel: &Arc<Cancel>, scratch: &Scratch) -> Ground {
         let own = lent.client.as_ref().and_then(|client| client.registry());
         let registry = own.or_else(|| self.config.registry.clone());
         Ground {
@@ -226,7 +221,6 @@ impl Builder {
             registry: registry.map(|registry| registry.until(cancel.stop()).unwrap_or(registry)),
             lent: lent.clone(),
             cancel: cancel.clone(),
-            epoch_unix_s,
             binfmt: self.config.binfmt.clone().unwrap_or_else(|| binfmt::DIR.into()),
             dir: scratch.path().to_owned(),
         }
@@ -240,22 +234,23 @@ impl Builder {
         cancel: Arc<Cancel>,
     ) -> Result<Built> {
         check_names(&request)?;
-        let epoch_unix_s = epoch(&request)?;
         let scratch = Scratch::new(&self.scratch)?;
-        let contexts = Contexts::new(request, self.ground(&lent, &cancel, epoch_unix_s, &scratch));
+        let contexts = Contexts::new(request, self.ground(&lent, &cancel, &scratch));
         let request = &contexts.request;
         exchange::check(request, contexts.ground.registry.is_some())?;
         output::check(request)?;
         let at = jiff::Timestamp::now();
         let found = contexts.dockerfile()?;
         if request.check {
-            let report = report(&contexts, &found)?;
+            let report = report(&contexts, &found, &[])?;
             return Ok(Built { report: Some(report), ..Built::default() });
         }
         let file = dockerfile::parse(&found.text, &found.name)?;
-        if check::is_strict(&file, &found.text, &found.name, &request.args)? {
-            report(&contexts, &found)?.refuse()?;
+        let is_strict = check::is_strict(&file, &found.text, &found.name, &request.args)?;
+        if is_strict {
+            report(&contexts, &found, &[])?.refuse()?;
         }
+        let epoch_unix_s = compile::epoch(&file, &found.name, request)?;
         let lease = Arc::new(self.images.lease("build")?);
         let shared = Shared {
             images: self.images.clone(),
@@ -282,26 +277,50 @@ impl Builder {
             scratch: scratch.path().to_owned(),
             epoch_unix_s,
         };
-        let compiled = compile::compile(&file, &found.name, request, &contexts, &self.config.cdi)?;
-        let _ = shared.events.send(BuildEvent::Planned { steps: compiled.steps + exchange::steps(request) });
-        for message in compiled.warnings.iter().cloned() {
-            let _ = shared.events.send(BuildEvent::Warning { line: 0, message });
+        let given = Given { request, contexts: &contexts, cdi: &self.config.cdi, epoch_unix_s };
+        let compiled = compile::compile(&file, &found.name, given)?;
+        // Base images are here now, which tells more of them.
+        let report = report(&contexts, &found, &compiled.foreign)?;
+        if is_strict {
+            report.refuse()?;
         }
-        let results = solve::solve(&shared, &compiled.graph, &compiled.nodes())?;
-        compiled.targets.iter().for_each(|target| solve::tell_before(&shared, &target.tail));
-        shared.cancel.check()?;
         let began = Began { at, text: found.text, materials: compiled.materials.clone() };
-        let built = output::deliver(&shared, request, &compiled, &results, &began)?;
-        exchange::export(&shared, request, &compiled)?;
-        Ok(built)
+        carry_out(&shared, request, &compiled, report, &began)
     }
 }
 
+/// Runs what there is to run, and brings the result to where it is wanted.
+fn carry_out(
+    shared: &Shared,
+    request: &BuildRequest,
+    compiled: &Compiled,
+    report: Report,
+    began: &Began,
+) -> Result<Built> {
+    let _ = shared.events.send(BuildEvent::Planned { steps: compiled.steps + exchange::steps(request) });
+    for message in compiled.warnings.iter().cloned() {
+        let _ = shared.events.send(BuildEvent::Warning { line: 0, message });
+    }
+    let results = solve::solve(shared, &compiled.graph, &compiled.nodes());
+    if results.is_ok() {
+        compiled.targets.iter().for_each(|target| solve::tell_before(shared, &target.tail));
+    }
+    if !report.findings.is_empty() {
+        // Behind what the steps write, where they are seen.
+        let _ = shared.events.send(BuildEvent::Checked { report });
+    }
+    let results = results?;
+    shared.cancel.check()?;
+    let built = output::deliver(shared, request, compiled, &results, began)?;
+    exchange::export(shared, request, compiled)?;
+    Ok(built)
+}
+
 /// What the checks find in the file.
-fn report(contexts: &Contexts, found: &Found) -> Result<Report> {
+fn report(contexts: &Contexts, found: &Found, foreign: &[ForeignBase]) -> Result<Report> {
     let base_env = |base: &str| contexts.environment_of(base);
     let (args, ignore) = (&contexts.request.args, found.ignore.as_deref());
-    Ok(check::check(&found.text, &found.name, &CheckInput { args, ignore, base_env: &base_env })?)
+    Ok(check::check(&found.text, &found.name, &CheckInput { args, ignore, base_env: &base_env, foreign })?)
 }
 
 /// Names that nothing can have, said before anything runs.
@@ -321,15 +340,4 @@ fn check_names(request: &BuildRequest) -> Result<()> {
         return invalid("a secret of the build has an empty id".into());
     }
     Ok(())
-}
-
-/// `SOURCE_DATE_EPOCH` of the request; the environment of the one who builds is not this process's.
-fn epoch(request: &BuildRequest) -> Result<Option<i64>> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    match request.args.get(NAME).filter(|text| !text.is_empty()) {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            Error::new(Kind::Invalid, format!("{NAME}={text} is not a number of seconds since 1970"))
-        }),
-    }
 }

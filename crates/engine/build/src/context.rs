@@ -107,8 +107,6 @@ pub(crate) struct Ground {
     pub registry: Option<Arc<dyn Registry>>,
     pub lent: Lent,
     pub cancel: Arc<Cancel>,
-    /// `SOURCE_DATE_EPOCH`.
-    pub epoch_unix_s: Option<i64>,
     /// Where the kernel says which programs it gives to emulators.
     pub binfmt: PathBuf,
     /// Where downloads and checkouts go.

@@ -74,7 +74,7 @@ pub use output::Built;
 pub use registry::Registries;
 pub use request::{
     BuildEvent, BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output,
-    OutputStream, Provenance, ProvenanceMode, RunNetwork, Secret, StepOutcome, extra_host,
+    OutputStream, Provenance, ProvenanceMode, RunNetwork, Secret, StepOutcome, extra_host, image_field,
 };
 
 #[cfg(test)]

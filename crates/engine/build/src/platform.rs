@@ -91,6 +91,18 @@ impl Platform {
             && is_same(self.variant.as_deref().unwrap_or_default(), text("variant"))
     }
 
+    /// What an image is for, where that is another architecture. One that says nothing is for what is wanted.
+    pub(crate) fn other_of(&self, image: &Image) -> Option<Self> {
+        let text =
+            |key: &str| image.raw_config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (architecture, os) = (text("architecture"), text("os"));
+        if architecture.is_empty() || architecture == self.architecture {
+            return None;
+        }
+        let os = if os.is_empty() { self.os.clone() } else { os };
+        Some(Self { os, architecture, variant: Some(text("variant")).filter(|variant| !variant.is_empty()) })
+    }
+
     /// As descriptors say it.
     pub(crate) fn json(&self) -> Value {
         let mut platform = json!({"architecture": self.architecture, "os": self.os});

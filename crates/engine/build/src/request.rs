@@ -1,5 +1,6 @@
 //! What a build is asked for and what it tells while it runs.
 
+use crate::check::Report;
 use crate::limits::RunLimits;
 use hako_error::{Error, Kind};
 use hako_image::LayerForm;
@@ -28,6 +29,8 @@ pub struct BuildRequest {
     pub ignore_text: Option<String>,
     /// Names for the image; with none it is kept without a name.
     pub tags: Vec<ImageRef>,
+    /// Annotations of its manifest; of several platforms, of each.
+    pub annotations: BTreeMap<String, String>,
     /// Values for ARG; `SOURCE_DATE_EPOCH` here fixes every time in the image.
     pub args: BTreeMap<String, String>,
     /// More places to copy from or to build on, by name: `dir`, `docker-image://REF`, `oci-layout://DIR`, git.
@@ -140,6 +143,8 @@ impl std::str::FromStr for Entitlement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "type")]
 pub enum Output {
+    /// Nowhere: the steps run, and what they came to is in the cache.
+    Cache,
     /// The root's files into a directory.
     Local {
         /// Where to.
@@ -176,6 +181,47 @@ pub enum Output {
         #[serde(default)]
         compression: Option<LayerForm>,
     },
+}
+
+/// A field of an output that says how the image is written besides its compression, in BuildKit's words; annotations are
+/// added to `annotations`. Returns whether it is such a field. Fails if what it asks for is not done.
+pub fn image_field(
+    annotations: &mut BTreeMap<String, String>,
+    key: &str,
+    value: &str,
+) -> hako_error::Result<bool> {
+    let refused = |kind, message| Err(Error::new(kind, message));
+    let annotation = key.strip_prefix("annotation.").or_else(|| key.strip_prefix("annotation-manifest."));
+    if let Some(name) = annotation {
+        if name.is_empty() {
+            return refused(
+                Kind::Invalid,
+                format!("the annotation {key}={value} has no name, expected annotation.NAME=VALUE"),
+            );
+        }
+        annotations.insert(name.to_owned(), value.to_owned());
+        return Ok(true);
+    }
+    // What is done anyway.
+    let done = match key {
+        "oci-mediatypes" => "images are written in the media types of OCI",
+        "force-compression" => "all layers are compressed alike",
+        "rewrite-timestamp" => "no time is later than SOURCE_DATE_EPOCH where that is set",
+        "unpack" => "an image of this machine can run at once",
+        "compression-level" | "platform-split" => {
+            return refused(Kind::Unimplemented, format!("the field {key} of an output is unimplemented"));
+        }
+        _ if key.starts_with("annotation-") || key.starts_with("annotation[") => {
+            let message =
+                format!("{key} is unimplemented: annotations are of manifests, annotation.NAME=VALUE");
+            return refused(Kind::Unimplemented, message);
+        }
+        _ => return Ok(false),
+    };
+    if value.is_empty() || crate::compile::is_true(value) {
+        return Ok(true);
+    }
+    refused(Kind::Unimplemented, format!("{key}={value} is unimplemented: {done}"))
 }
 
 /// What is said about how a result was made.
@@ -345,6 +391,11 @@ pub enum BuildEvent {
         line: usize,
         /// What.
         message: String,
+    },
+    /// What the checks find in the file of a build that is not refused for it.
+    Checked {
+        /// By line; never empty.
+        report: Report,
     },
     /// The program of a RUN step failed, and the build with it.
     RunFailed {

@@ -410,7 +410,7 @@ fn faults_name_the_line() {
         ("FROM busybox\nCOPY secret /x\n", ".dockerignore leaves it out"),
         ("FROM busybox\nUSER ghost\nRUN true\n", "Dockerfile:3: user \"ghost\""),
         ("FROM busybox\nEXPOSE http\n", "Dockerfile:2: EXPOSE http"),
-        ("FROM --platform=linux/s390x busybox\n", "Dockerfile:1: platform linux/s390x"),
+        ("FROM --platform=linux//x busybox\n", "Dockerfile:1: platform \"linux//x\""),
         ("ARG NONE\nFROM $NONE\n", "Dockerfile:2: $NONE is empty"),
         ("FROM busybox\nRNU x\n", "Dockerfile:2: unknown instruction"),
     ] {
@@ -523,6 +523,45 @@ fn arguments_count_for_the_cache_where_they_are_asked_for() {
     assert_eq!(bench.read(&image, "v") + &bench.read(&image, "e"), "1\nfixed\n");
     assert_eq!(bench.read(&build("2").0.unwrap(), "v"), "2\n");
     assert_eq!(bench.runner.runs.lock().len(), 5, "the first RUN ran once");
+}
+
+#[test]
+fn what_the_checks_find_is_told_also_when_a_step_fails() {
+    let bench = Bench::new("FROM busybox\nCMD echo hello\nRUN exit 3\n");
+    let (image, events) = bench.try_build(bench.request());
+    image.unwrap_err();
+    let Some(BuildEvent::Checked { report }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(report.to_string().lines().next().unwrap().split(": ").nth(1), Some("JSONArgsRecommended"));
+    let text = serde_json::to_string(&events).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<BuildEvent>>(&text).unwrap(), events, "clients read it back");
+    bench.write("Dockerfile", "FROM busybox\nCMD [\"echo\", \"hello\"]\n");
+    let (image, events) = bench.try_build(bench.request());
+    image.unwrap();
+    assert!(!events.iter().any(|event| matches!(event, BuildEvent::Checked { .. })), "{events:?}");
+}
+
+#[test]
+fn an_epoch_that_the_file_sets_counts_unless_the_one_who_builds_says_another() {
+    let bench = Bench::new(
+        "ARG BASE=1700000\nARG SOURCE_DATE_EPOCH=${BASE}001\nFROM busybox\nARG SOURCE_DATE_EPOCH\n\
+         RUN echo $SOURCE_DATE_EPOCH > /f\n",
+    );
+    let build = |given: &[(&str, &str)]| {
+        let args = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        bench.try_build(BuildRequest { args, ..bench.request() }).0
+    };
+    let created = |image: &Image| image.config.created().clone().unwrap_or_default();
+    let image = build(&[]).unwrap();
+    assert_eq!(
+        (bench.read(&image, "f").as_str(), created(&image).as_str()),
+        ("1700000001\n", "2023-11-14T22:13:21Z")
+    );
+    let image = build(&[("SOURCE_DATE_EPOCH", "7")]).unwrap();
+    assert_eq!((bench.read(&image, "f").as_str(), created(&image).as_str()), ("7\n", "1970-01-01T00:00:07Z"));
+    let image = build(&[("SOURCE_DATE_EPOCH", "")]).unwrap();
+    assert!(created(&image).as_str() > "2026", "an empty one is none: {}", created(&image));
+    let error = build(&[("BASE", "soon")]).unwrap_err().chain();
+    assert_eq!(error, "SOURCE_DATE_EPOCH=soon001 is not a number of seconds since 1970");
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub(crate) struct BuildArgs {
     /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE]
     #[arg(long = "secret", value_name = "SECRET")]
     pub secrets: Vec<String>,
-    /// An agent for RUN --mount=type=ssh [default socket: $SSH_AUTH_SOCK]
-    #[arg(long = "ssh", value_name = "ID[=SOCKET]")]
+    /// An agent for RUN --mount=type=ssh, or one made of files of keys [default socket: $SSH_AUTH_SOCK]
+    #[arg(long = "ssh", value_name = "ID[=SOCKET|KEY,…]")]
     pub ssh: Vec<String>,
     /// Build this stage only
     #[arg(long, value_name = "STAGE")]
@@ -85,7 +85,7 @@ pub(crate) struct BuildArgs {
     /// Allow steps what they may not: security.insecure, network.host, device[=vendor.com/class=name]
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
-    /// Where the result goes: type=local|tar|oci|docker|image|registry[,dest=PATH][,push=true][,compression=FORM]
+    /// Where the result goes: type=local|tar|oci|docker|image|registry|cacheonly[,dest=PATH][,push=true][,compression=FORM]
     // Also as `--output`, which is every command's: [`take_output`].
     #[arg(short = 'o', long = "to", value_name = "OUTPUT")]
     pub outputs: Vec<String>,

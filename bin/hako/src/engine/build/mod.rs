@@ -6,6 +6,7 @@ mod cache;
 mod limits;
 mod request;
 mod show;
+mod ssh;
 mod stdout;
 
 pub(crate) use args::{BuildArgs, take_output};
@@ -104,6 +105,8 @@ struct Done {
 
 async fn run(engine: &EngineClient, args: &BuildArgs, show: &mut Show) -> anyhow::Result<Done> {
     let (mut request, is_tar) = request::request(args)?;
+    let agents = ssh::Agents::lend(&args.ssh)?;
+    request.ssh = agents.sockets();
     let stdout = Stdout::take(&mut request.outputs)?;
     let head = format!("{}\n", serde_json::to_string(&request)?);
     let body = Payload::Tar(body(head, is_tar));

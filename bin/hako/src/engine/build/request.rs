@@ -3,20 +3,21 @@
 use super::args::BuildArgs;
 use super::{attest, cache, limits};
 use anyhow::{Context, bail};
-use hako_build::{BuildRequest, Output, RunNetwork, Secret, extra_host, in_lower_case, is_repository};
+use hako_build::{
+    BuildRequest, Output, RunNetwork, Secret, extra_host, image_field, in_lower_case, is_repository,
+};
 use hako_image::LayerForm;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The request, and whether standard input is the context's tar.
 pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> {
-    let (outputs, named) = outputs(args)?;
+    let Wanted { outputs, names, annotations } = outputs(args)?;
     let mut request = BuildRequest {
-        tags: args.tags.iter().chain(&named).map(|tag| tag.parse()).collect::<Result<_, _>>()?,
+        tags: args.tags.iter().chain(&names).map(|tag| tag.parse()).collect::<Result<_, _>>()?,
         args: build_args(&args.build_args)?,
         contexts: build_contexts(&args.build_contexts)?,
         secrets: secrets(&args.secrets)?,
-        ssh: agents(&args.ssh)?,
         target: args.target.clone(),
         platforms: args.platform.clone(),
         pull: args.pull,
@@ -31,6 +32,7 @@ pub(super) fn request(args: &BuildArgs) -> anyhow::Result<(BuildRequest, bool)> 
             .map_err(anyhow::Error::msg)?,
         limits: limits::limits(&args.limits)?,
         outputs,
+        annotations,
         cache_from: args.cache_from.iter().map(|text| cache::source(text)).collect::<anyhow::Result<_>>()?,
         cache_to: args.cache_to.iter().map(|text| cache::export(text)).collect::<anyhow::Result<_>>()?,
         sbom: attest::sbom(args)?,
@@ -215,31 +217,6 @@ fn secrets(all: &[String]) -> anyhow::Result<BTreeMap<String, Secret>> {
     Ok(secrets)
 }
 
-/// The agent that a mount without an id means.
-const DEFAULT_AGENT: &str = "default";
-
-fn agents(all: &[String]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    use std::os::unix::fs::FileTypeExt;
-    let mut agents = BTreeMap::new();
-    for text in all {
-        let (id, socket) = text.split_once('=').unwrap_or((text, ""));
-        let id = if id.is_empty() { DEFAULT_AGENT } else { id };
-        let socket = if socket.is_empty() {
-            std::env::var("SSH_AUTH_SOCK")
-                .with_context(|| format!("--ssh {text}: SSH_AUTH_SOCK is not set"))?
-        } else {
-            socket.to_owned()
-        };
-        let path = std::path::absolute(&socket)?;
-        let is_socket = std::fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket());
-        if !is_socket {
-            bail!("--ssh {text}: {socket} is no agent's socket; add keys to an agent with ssh-add");
-        }
-        agents.insert(id.to_owned(), path);
-    }
-    Ok(agents)
-}
-
 fn network(mode: &str) -> anyhow::Result<RunNetwork> {
     Ok(match mode {
         "default" | "bridge" => RunNetwork::Bridge,
@@ -259,7 +236,7 @@ pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut Pa
         | Output::Tar { dest }
         | Output::Oci { dest, .. }
         | Output::Docker { dest, .. } => Some(dest),
-        Output::Image { .. } => None,
+        Output::Image { .. } | Output::Cache => None,
     });
     let mut all: Vec<&mut PathBuf> = files.filter(|dest| dest.as_os_str() == STDOUT).collect();
     if all.len() > 1 {
@@ -269,10 +246,22 @@ pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut Pa
 }
 
 /// The outputs, and the names that they give the image besides `--tag`.
-fn outputs(args: &BuildArgs) -> anyhow::Result<(Vec<Output>, Vec<String>)> {
-    let mut names = Vec::new();
-    let mut outputs: Vec<Output> =
-        args.outputs.iter().map(|text| output(text, &mut names)).collect::<anyhow::Result<_>>()?;
+/// What all outputs of a build ask for.
+#[derive(Debug, Default)]
+struct Wanted {
+    outputs: Vec<Output>,
+    /// More names for the image.
+    names: Vec<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+fn outputs(args: &BuildArgs) -> anyhow::Result<Wanted> {
+    let mut wanted = Wanted::default();
+    for text in &args.outputs {
+        let output = output(text, &mut wanted)?;
+        wanted.outputs.push(output);
+    }
+    let Wanted { outputs, names, .. } = &mut wanted;
     let is_image = |output: &Output| matches!(output, Output::Image { .. });
     if args.push {
         if args.tags.is_empty() && names.is_empty() {
@@ -287,10 +276,10 @@ fn outputs(args: &BuildArgs) -> anyhow::Result<(Vec<Output>, Vec<String>)> {
     if args.load && !outputs.iter().any(is_image) {
         outputs.push(Output::Image { push: false, compression: None });
     }
-    Ok((outputs, names))
+    Ok(wanted)
 }
 
-fn output(text: &str, names: &mut Vec<String>) -> anyhow::Result<Output> {
+fn output(text: &str, wanted: &mut Wanted) -> anyhow::Result<Output> {
     if text == STDOUT {
         return Ok(Output::Tar { dest: STDOUT.into() });
     }
@@ -301,7 +290,7 @@ fn output(text: &str, names: &mut Vec<String>) -> anyhow::Result<Output> {
         return Ok(Output::Local { dest: std::path::absolute(text)? });
     }
     let (mut kind, mut dest, mut push, mut tar, mut compression) = ("", None, false, true, None);
-    let mut named = Vec::new();
+    let (mut named, mut is_of_image) = (Vec::new(), false);
     for (key, value) in fields(text) {
         match key {
             "type" => kind = value,
@@ -312,13 +301,20 @@ fn output(text: &str, names: &mut Vec<String>) -> anyhow::Result<Output> {
             "tar" => tar = value != "false",
             "compression" => compression = Some(value.parse::<LayerForm>()?),
             "name" => named.extend(value.split(',').map(str::to_owned)),
-            _ => bail!("an output has no field {key:?}, expected type, name, dest, push, tar or compression"),
+            _ if image_field(&mut wanted.annotations, key, value)
+                .with_context(|| format!("--output {text}"))? =>
+            {
+                is_of_image = true;
+            }
+            _ => bail!(
+                "an output has no field {key:?}, expected type, name, dest, push, tar, compression or annotation.NAME"
+            ),
         }
     }
-    if !named.is_empty() && matches!(kind, "local" | "tar") {
-        bail!("{text}: files have no name=, an image has");
+    if matches!(kind, "local" | "tar" | "cacheonly") && (is_of_image || !named.is_empty()) {
+        bail!("{text}: {kind} makes no image, so it takes type and dest alone");
     }
-    names.append(&mut named);
+    wanted.names.append(&mut named);
     if dest.as_deref() == Some(Path::new(STDOUT)) && (kind == "local" || !tar) {
         bail!("{text}: a directory cannot go to standard output, a tar can: type=tar");
     }
@@ -331,8 +327,11 @@ fn output(text: &str, names: &mut Vec<String>) -> anyhow::Result<Output> {
         "docker" => Output::Docker { dest: needed()?, compression },
         "image" => Output::Image { push, compression },
         "registry" => Output::Image { push: true, compression },
+        "cacheonly" => Output::Cache,
         other => {
-            bail!("there is no output of type {other:?}, expected local, tar, oci, docker, image or registry")
+            bail!(
+                "there is no output of type {other:?}, expected local, tar, oci, docker, image, registry or cacheonly"
+            )
         }
     })
 }

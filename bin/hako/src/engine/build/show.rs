@@ -2,6 +2,7 @@
 
 use super::args::ProgressStyle;
 use crate::output;
+use hako_build::check::Finding;
 use hako_build::{BuildEvent, StepOutcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -26,7 +27,7 @@ pub(super) struct Show {
     size: Size,
     /// The image that a failed step left.
     pub kept: Option<String>,
-    /// Whether a step failed whose files a shell could be started in.
+    /// Whether a program failed whose step's files a shell could be started in.
     pub has_failed_run: bool,
 }
 
@@ -52,7 +53,6 @@ impl Size {
 }
 
 struct Running {
-    is_run: bool,
     title: String,
     began: Instant,
     /// What the step wrote since the last end of a line.
@@ -112,14 +112,12 @@ impl Show {
                 let title = format!("[{stage} {step}/{}] {text}", self.total);
                 let line = format!("#{step} {title}");
                 let (partial, tail) = (String::new(), VecDeque::new());
-                let is_run = text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("RUN "));
-                self.running.insert(*step, Running { is_run, title, began: Instant::now(), partial, tail });
+                self.running.insert(*step, Running { title, began: Instant::now(), partial, tail });
                 if is_live { Vec::new() } else { vec![line] }
             }
             BuildEvent::Output { step, bytes, .. } => self.written(*step, bytes, is_live),
             BuildEvent::StepEnded { step, outcome, took } => {
                 let Some(run) = self.running.remove(step) else { return Vec::new() };
-                self.has_failed_run |= run.is_run && *outcome == StepOutcome::Failed;
                 let word = match outcome {
                     StepOutcome::Done => format!("DONE {:.1}s", took.as_secs_f64()),
                     StepOutcome::Cached => "CACHED".to_owned(),
@@ -137,7 +135,18 @@ impl Show {
             }
             BuildEvent::Warning { line: 0, message } => vec![format!("warning: {message}")],
             BuildEvent::Warning { line, message } => vec![format!("warning: line {line}: {message}")],
-            BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => Vec::new(),
+            BuildEvent::Checked { report } => {
+                let line = |finding: &Finding| {
+                    let Finding { rule, message, line, .. } = finding;
+                    format!("warning: {}:{line}: {}: {message}", report.file, rule.name())
+                };
+                report.findings.iter().map(line).collect()
+            }
+            BuildEvent::RunFailed { .. } => {
+                self.has_failed_run = true;
+                Vec::new()
+            }
+            BuildEvent::Kept { .. } => Vec::new(),
         }
     }
 
@@ -211,12 +220,34 @@ fn told(line: &str) {
 mod tests {
     use super::*;
     use hako_build::OutputStream;
+    use hako_build::check::{Report, Rule};
     use std::time::Duration;
 
     #[test]
     fn lines_that_a_narrower_terminal_has_broken_are_counted_as_it_shows_them() {
         let rows = |width| Size { width, height: 24 }.rows(&[79, 0, 40]);
         assert_eq!([rows(80), rows(40), rows(39), rows(1)], [3, 4, 6, 120]);
+    }
+
+    #[test]
+    fn what_the_checks_found_is_a_line_each_with_its_place_in_the_file() {
+        let finding = |line, message: &str| Finding {
+            rule: Rule::StageNameCasing,
+            description: String::new(),
+            message: message.to_owned(),
+            line,
+            text: String::new(),
+        };
+        let findings = vec![finding(1, "one"), finding(7, "two")];
+        let report = Report { file: "a.Dockerfile".into(), findings, is_error: false };
+        let lines = Show::new(ProgressStyle::Plain).lines(&BuildEvent::Checked { report });
+        assert_eq!(
+            lines,
+            [
+                "warning: a.Dockerfile:1: StageNameCasing: one",
+                "warning: a.Dockerfile:7: StageNameCasing: two"
+            ]
+        );
     }
 
     #[test]

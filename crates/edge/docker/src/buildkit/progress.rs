@@ -1,7 +1,8 @@
 //! What happens in a build, in BuildKit's words.
 
 use super::news::Teller;
-use super::wire::{News, Timestamp, Vertex, VertexLog, VertexStatus};
+use super::wire::{News, Timestamp, Vertex, VertexLog, VertexStatus, VertexWarning};
+use hako_build::check::{Finding, Report};
 use hako_build::{BuildEvent, OutputStream, StepOutcome};
 use hako_names::Digest;
 use parking_lot::Mutex;
@@ -91,6 +92,20 @@ impl Task {
         self.log(STDERR, format!("{text}\n").into_bytes());
     }
 
+    /// What the checks found; clients show it below all steps.
+    fn found(&self, report: &Report) {
+        let warning = |finding: &Finding| VertexWarning {
+            vertex: self.vertex.digest.clone(),
+            level: 1,
+            short: format!("{}: {} (line {})", finding.rule.name(), finding.message, finding.line)
+                .into_bytes(),
+            detail: vec![finding.description.clone().into_bytes()],
+            ..VertexWarning::default()
+        };
+        let warnings = report.findings.iter().map(warning).collect();
+        self.progress.tell(News { warnings, ..News::default() });
+    }
+
     pub(crate) fn end(mut self, is_cached: bool, error: Option<&str>) {
         self.vertex.cached = is_cached;
         self.vertex.completed = Some(now());
@@ -141,6 +156,7 @@ pub(crate) async fn follow(
             }
             BuildEvent::Warning { line: 0, message } => file.warn(&format!("warning: {message}")),
             BuildEvent::Warning { line, message } => file.warn(&format!("warning: line {line}: {message}")),
+            BuildEvent::Checked { report } => file.found(&report),
             BuildEvent::Kept { .. } | BuildEvent::RunFailed { .. } => {}
         }
     }
@@ -159,6 +175,36 @@ mod tests {
     use super::super::news;
     use super::*;
     use futures::StreamExt;
+    use hako_build::check::Rule;
+
+    #[tokio::test]
+    async fn what_the_checks_found_is_a_warning_of_the_file_each() {
+        let (out, mut news) = news::channel();
+        let progress = Progress::new("b", out);
+        let file = progress.begin("[internal] load build definition from Dockerfile");
+        let (sender, events) = mpsc::unbounded_channel();
+        let finding = Finding {
+            rule: Rule::StageNameCasing,
+            description: "why".into(),
+            message: "no".into(),
+            line: 3,
+            text: "FROM a AS B".into(),
+        };
+        let report = Report { file: "Dockerfile".into(), findings: vec![finding], is_error: false };
+        sender.send(BuildEvent::Planned { steps: 0 }).unwrap();
+        sender.send(BuildEvent::Checked { report }).unwrap();
+        drop(sender);
+        assert!(follow(progress, file, events).await.is_none());
+        let (mut vertex, mut warnings) = (String::new(), Vec::new());
+        while let Some(one) = news.next().await {
+            vertex = one.vertexes.into_iter().next().map_or(vertex, |vertex| vertex.digest);
+            warnings.extend(one.warnings);
+        }
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert_eq!((warning.vertex.as_str(), warning.level), (vertex.as_str(), 1));
+        assert_eq!(warning.short, b"StageNameCasing: no (line 3)");
+        assert_eq!(warning.detail, [b"why".to_vec()]);
+    }
 
     #[tokio::test]
     async fn steps_begin_write_and_end() {

@@ -292,6 +292,7 @@ async fn deliver(
 ) -> Result<()> {
     let to_client = || session.filter(|session| session.serves(FILE_SEND)).ok_or_else(no_receiver);
     match output {
+        Output::Cache => Ok(()),
         Output::Image { .. } => {
             if let Some(image) = &built.image {
                 task.counted(&format!("writing image {}", image.id), 0);

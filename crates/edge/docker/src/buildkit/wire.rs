@@ -125,6 +125,23 @@ pub(crate) struct News {
     pub(crate) statuses: Vec<VertexStatus>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) logs: Vec<VertexLog>,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) warnings: Vec<VertexWarning>,
+}
+
+/// Something that clients show when the build has ended.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct VertexWarning {
+    #[prost(string, tag = "1")]
+    pub(crate) vertex: String,
+    #[prost(int64, tag = "2")]
+    pub(crate) level: i64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) short: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub(crate) detail: Vec<Vec<u8>>,
+    #[prost(string, tag = "5")]
+    pub(crate) url: String,
 }
 
 /// A step.

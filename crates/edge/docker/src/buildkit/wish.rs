@@ -2,7 +2,7 @@
 
 use hako_build::{
     BuildRequest, CacheExport, CacheMode, CacheSource, CacheTarget, Entitlement, Output, Provenance,
-    ProvenanceMode, RunNetwork, extra_host, rlimit,
+    ProvenanceMode, RunNetwork, extra_host, image_field, rlimit,
 };
 use hako_error::{Error, Kind, Result};
 use hako_names::ImageRef;
@@ -119,6 +119,9 @@ impl Asked {
             request.cache_to.push(target(entry)?);
         }
         for (number, export) in self.exports.iter().enumerate() {
+            for (key, value) in &export.attributes {
+                image_field(&mut request.annotations, key, value)?;
+            }
             request.outputs.push(output(export, &out.join(number.to_string()))?);
         }
         Ok(request)

@@ -15,7 +15,7 @@ use crate::dockerfile::{Dockerfile, DockerfileError, Fault, Logical, logical, pa
 use crate::ignore::Ignore;
 use config::Config;
 use hako_error::{Error, Kind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -36,6 +36,21 @@ pub struct CheckInput<'a> {
     /// The environment of the image with that name; without it, a variable that is not defined is reported only
     /// where it is close to one that is.
     pub base_env: BaseEnv<'a>,
+    /// Base images that are for another platform than is built.
+    pub foreign: &'a [ForeignBase],
+}
+
+/// A base image that is for another platform than the stage on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignBase {
+    /// The line of its FROM, from 1.
+    pub line: usize,
+    /// The image's name.
+    pub name: String,
+    /// What it is for: `os/arch[/variant]`.
+    pub platform: String,
+    /// What is built.
+    pub wanted: String,
 }
 
 impl fmt::Debug for CheckInput<'_> {
@@ -43,17 +58,18 @@ impl fmt::Debug for CheckInput<'_> {
         f.debug_struct("CheckInput")
             .field("args", self.args)
             .field("ignore", &self.ignore)
+            .field("foreign", &self.foreign)
             .finish_non_exhaustive()
     }
 }
 
 /// One place that breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Which.
     pub rule: Rule,
     /// What the rule asks for, in one sentence.
-    pub description: &'static str,
+    pub description: String,
     /// What is wrong here.
     pub message: String,
     /// The line, from 1.
@@ -63,7 +79,7 @@ pub struct Finding {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The file's name.
     pub file: String,
@@ -177,7 +193,13 @@ impl Found<'_> {
         };
         if counts && self.findings.len() < MAX_FINDINGS {
             let text = self.lines.get(line - 1).copied().unwrap_or_default().chars().take(300).collect();
-            self.findings.push(Finding { rule, description: rule.description(), message, line, text });
+            self.findings.push(Finding {
+                rule,
+                description: rule.description().to_owned(),
+                message,
+                line,
+                text,
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules by name, as Docker's build checks have them.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! rules {
     ($($name:ident: $sentence:literal;)*) => {
@@ -46,6 +46,7 @@ rules! {
     RedundantTargetPlatform: "FROM needs no --platform=$TARGETPLATFORM, that is the default.";
     SecretsUsedInArgOrEnv: "Secrets are no ARG or ENV, those stay in the image and its history; use RUN --mount=type=secret.";
     InvalidDefaultArgInFrom: "With the defaults of its ARGs alone, FROM names a valid image.";
+    InvalidBaseImagePlatform: "A base image is for the platform that the image is built for, else its programs do not run there.";
     FromPlatformFlagConstDisallowed: "The --platform of FROM is no constant, a file should build for every platform.";
     CopyIgnoredFile: "COPY and ADD do not name what .dockerignore leaves out.";
     InvalidDefinitionDescription: "A comment right above ARG or FROM describes it and starts with its name.";
@@ -70,5 +71,12 @@ impl Rule {
 impl Serialize for Rule {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| de::Error::custom(format_args!("there is no rule {name:?}")))
     }
 }

@@ -111,6 +111,11 @@ impl Checker<'_, '_> {
             );
             self.add(Rule::InvalidDefaultArgInFrom, stage.line, message);
         }
+        for foreign in self.input.foreign.iter().filter(|foreign| foreign.line == stage.line) {
+            let message =
+                format!("{} is for {}, and {} is built", foreign.name, foreign.platform, foreign.wanted);
+            self.add(Rule::InvalidBaseImagePlatform, stage.line, message);
+        }
         let Some(platform) = &stage.platform else { return };
         let Ok(expanded) = self.global(platform) else { return };
         self.undeclared(stage, &expanded);

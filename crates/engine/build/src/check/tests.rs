@@ -7,7 +7,7 @@ fn report(text: &str) -> Report {
 fn with(text: &str, args: &[(&str, &str)], ignore: Option<&str>) -> Report {
     let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let known = |image: &str| (image == "known").then(|| vec![("PYTHON_VERSION".to_owned(), "3".to_owned())]);
-    check(text, "Dockerfile", &CheckInput { args: &args, ignore, base_env: &known }).unwrap()
+    check(text, "Dockerfile", &CheckInput { args: &args, ignore, base_env: &known, foreign: &[] }).unwrap()
 }
 
 fn found(text: &str) -> Vec<(Rule, usize)> {
@@ -91,6 +91,22 @@ fn what_is_meant_to_be_is_not_found() {
 }
 
 #[test]
+fn a_base_image_for_another_platform_is_found_where_it_is_named() {
+    let base = |line| ForeignBase {
+        line,
+        name: "a".into(),
+        platform: "linux/arm64".into(),
+        wanted: "linux/amd64".into(),
+    };
+    let input = CheckInput { args: &BTreeMap::new(), ignore: None, base_env: &|_| None, foreign: &[base(3)] };
+    let found = |text: &str| check(text, "Dockerfile", &input).unwrap().findings;
+    let findings = found("ARG V=1\nFROM b AS b\nFROM a\nCOPY --from=b / /\n");
+    assert_eq!((findings[0].rule, findings[0].line, findings.len()), (Rule::InvalidBaseImagePlatform, 3, 1));
+    assert_eq!(findings[0].message, "a is for linux/arm64, and linux/amd64 is built");
+    assert_eq!(found("# check=skip=InvalidBaseImagePlatform\n\nFROM a\n"), []);
+}
+
+#[test]
 fn near_words_are_suggested() {
     let text = report("ARG VERSION=1\nFROM a:$VERSOIN").findings[0].message.clone();
     assert!(text.ends_with("VERSOIN, did you mean VERSION?"), "{text}");
@@ -111,7 +127,8 @@ fn files_that_dockerignore_leaves_out_are_not_copied() {
     assert_eq!(copied(".", "*"), [(Rule::CopyIgnoredFile, 2)]);
     assert_eq!(copied(".", "tmp"), []);
     assert_eq!(copied("tmp/a", "tmp\n!tmp/b"), [], "with exceptions a name says too little");
-    let input = CheckInput { args: &BTreeMap::new(), ignore: Some("a\n["), base_env: &|_| None };
+    let input =
+        CheckInput { args: &BTreeMap::new(), ignore: Some("a\n["), base_env: &|_| None, foreign: &[] };
     let error = check("FROM a", "Dockerfile", &input).unwrap_err();
     assert!(error.to_string().starts_with(".dockerignore:2: the pattern is malformed"), "{error}");
 }
@@ -164,7 +181,7 @@ fn the_build_argument_wins_over_the_directive() {
 
 #[test]
 fn checks_that_make_no_sense_are_refused_with_their_line() {
-    let input = CheckInput { args: &BTreeMap::new(), ignore: None, base_env: &|_| None };
+    let input = CheckInput { args: &BTreeMap::new(), ignore: None, base_env: &|_| None, foreign: &[] };
     for text in ["# check=skipp=all\nFROM a", "# check=all\nFROM a", "# check=error=maybe\nFROM a"] {
         let error = check(text, "f", &input).unwrap_err();
         assert_eq!(error.faults[0].line, 1, "{error}");
@@ -189,7 +206,7 @@ fn every_rule_is_found_by_its_name() {
         assert_eq!(Rule::named(rule.name()), Some(*rule));
         assert!(rule.description().ends_with('.'), "{}", rule.name());
     }
-    assert_eq!(Rule::ALL.len(), 21);
+    assert_eq!(Rule::ALL.len(), 22);
     assert_eq!(Rule::named("Nothing"), None);
 }
 
@@ -199,7 +216,7 @@ proptest::proptest! {
         text in "((FROM|RUN|COPY|ENV|ARG|EXPOSE|CMD|WORKDIR|from|Env) [a-zA-Z$={}:/ \"\\\\.-]{0,12}(\\\\)?\n|# check=skip=all\n|# a\n){0,12}",
         ignore in "[!#/ab.*\n-]{0,20}",
     ) {
-        let input = CheckInput { args: &BTreeMap::new(), ignore: Some(&ignore), base_env: &|_| None };
+        let input = CheckInput { args: &BTreeMap::new(), ignore: Some(&ignore), base_env: &|_| None, foreign: &[] };
         let _ = check(&text, "f", &input).map(|report| report.to_string());
     }
 }

@@ -4,7 +4,7 @@ use super::refuse;
 use crate::dockerfile::{Dockerfile, Instruction, Step, expand};
 use crate::platform::Platform;
 use crate::request::BuildRequest;
-use hako_error::Result;
+use hako_error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn globals(
@@ -42,6 +42,28 @@ pub(super) fn globals(
     Ok(globals)
 }
 
+/// The argument that is every time's end: <https://reproducible-builds.org/docs/source-date-epoch/>.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// `SOURCE_DATE_EPOCH` of the one who builds, whose environment is not this process's, else what an ARG before the first
+/// FROM says. An empty one is none: so a build can be without what the file says.
+pub(crate) fn epoch(file: &Dockerfile, name: &str, request: &BuildRequest) -> Result<Option<i64>> {
+    let of_file = || {
+        let target = Platform::all(&request.platforms)?.into_iter().next().unwrap_or_else(Platform::own);
+        Ok::<_, Error>(globals(file, name, request, &target)?.remove(EPOCH))
+    };
+    let said = match request.args.get(EPOCH) {
+        Some(said) => Some(said.clone()),
+        None => of_file()?,
+    };
+    let parse = |text: String| {
+        let failed =
+            |_| Error::new(Kind::Invalid, format!("{EPOCH}={text} is not a number of seconds since 1970"));
+        text.parse().map_err(failed)
+    };
+    said.filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
 /// BuildKit's word for an index also where there is one platform.
 const ALWAYS_INDEX: &str = "BUILDKIT_MULTI_PLATFORM";
 
@@ -60,7 +82,7 @@ pub(crate) fn is_true(value: &str) -> bool {
 /// Build arguments that no ARG of the file asks for.
 pub(super) fn unused(file: &Dockerfile, request: &BuildRequest) -> Vec<String> {
     let steps = file.global_args.iter().chain(file.stages.iter().flat_map(|stage| &stage.steps));
-    let mut asked: BTreeSet<&str> = BTreeSet::from(["SOURCE_DATE_EPOCH"]);
+    let mut asked: BTreeSet<&str> = BTreeSet::from([EPOCH]);
     for step in steps {
         if let Instruction::Arg(arguments) = &step.instruction {
             asked.extend(arguments.iter().map(|(name, _)| name.as_str()));

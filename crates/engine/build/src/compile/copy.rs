@@ -118,7 +118,7 @@ impl Stage<'_, '_> {
             name: file.name.clone(),
             digest: Digest::of(content.as_bytes()),
             mode: 0o644,
-            mtime_unix_s: self.compiler.contexts.ground.epoch_unix_s.unwrap_or(0),
+            mtime_unix_s: self.compiler.epoch_unix_s.unwrap_or(0),
             data: FileData::Bytes(content.into_bytes()),
         };
         Ok(one(file, false))

@@ -10,6 +10,7 @@ mod origin;
 mod run;
 mod stage;
 
+use crate::check::ForeignBase;
 use crate::context::Contexts;
 use crate::dockerfile::{Dockerfile, Instruction, Stage, Step};
 use crate::error::BuildError;
@@ -20,7 +21,7 @@ use crate::state::State;
 use hako_error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(crate) use arguments::{is_predefined, is_true};
+pub(crate) use arguments::{epoch, is_predefined, is_true};
 
 /// A compiled build.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Compiled {
     pub warnings: Vec<String>,
     /// Base images and remote sources with their digests, for provenance.
     pub materials: BTreeMap<String, String>,
+    /// Base images that are for another platform than the stage on them.
+    pub foreign: Vec<ForeignBase>,
 }
 
 /// An image to be.
@@ -73,6 +76,7 @@ struct Compiler<'a> {
     request: &'a BuildRequest,
     contexts: &'a Contexts,
     cdi: &'a hako_cdi::Directories,
+    epoch_unix_s: Option<i64>,
     globals: BTreeMap<String, String>,
     /// Which image is compiled now.
     platform: Platform,
@@ -83,16 +87,22 @@ struct Compiler<'a> {
     bases: HashMap<String, Option<NodeId>>,
     steps: usize,
     materials: BTreeMap<String, String>,
+    foreign: BTreeSet<ForeignBase>,
 }
 
-/// Compiles what `request` asks for. `name` is the file's name in errors.
-pub(crate) fn compile(
-    file: &Dockerfile,
-    name: &str,
-    request: &BuildRequest,
-    contexts: &Contexts,
-    cdi: &hako_cdi::Directories,
-) -> Result<Compiled> {
+/// What a build has besides its file.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub request: &'a BuildRequest,
+    pub contexts: &'a Contexts,
+    pub cdi: &'a hako_cdi::Directories,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch_unix_s: Option<i64>,
+}
+
+/// Compiles what the request asks for. `name` is the file's name in errors.
+pub(crate) fn compile(file: &Dockerfile, name: &str, given: Given<'_>) -> Result<Compiled> {
+    let Given { request, contexts, cdi, epoch_unix_s } = given;
     let platforms = Platform::all(&request.platforms)?;
     let target = target(file, name, request)?;
     let mut compiler = Compiler {
@@ -101,14 +111,16 @@ pub(crate) fn compile(
         request,
         contexts,
         cdi,
+        epoch_unix_s,
         globals: BTreeMap::new(),
         platform: Platform::own(),
         is_one_of_several: platforms.len() > 1,
-        graph: Graph::new(contexts.ground.epoch_unix_s),
+        graph: Graph::new(epoch_unix_s),
         finished: HashMap::new(),
         bases: HashMap::new(),
         steps: 0,
         materials: BTreeMap::new(),
+        foreign: BTreeSet::new(),
     };
     // This machine's first: a base image that is not here yet then gets its name from what runs here.
     let mut order: Vec<usize> = (0..platforms.len()).collect();
@@ -122,9 +134,9 @@ pub(crate) fn compile(
     let unused = arguments::unused(file, request).into_iter();
     let unused = unused.map(|name| format!("build argument {name} is not used, no ARG asks for it"));
     let warnings = unused.chain(arguments::not_done(request)).chain(unknown_stages(file, request)).collect();
-    let Compiler { mut graph, materials, .. } = compiler;
+    let Compiler { mut graph, materials, foreign, .. } = compiler;
     let steps = number(&mut graph, &mut targets);
-    Ok(Compiled { graph, targets, steps, warnings, materials })
+    Ok(Compiled { graph, targets, steps, warnings, materials, foreign: foreign.into_iter().collect() })
 }
 
 /// Counts the steps anew: those of a platform that an earlier one has too are none.

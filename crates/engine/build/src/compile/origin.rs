@@ -1,6 +1,7 @@
 //! What stages start from and what files are taken from: contexts, stages, images.
 
-use super::stage::{Stage, invalid};
+use super::stage::Stage;
+use crate::check::ForeignBase;
 use crate::context::Named;
 use crate::graph::{CopyItem, CopyOp, Input, Node, NodeId, Op, Place};
 use crate::state::State;
@@ -37,6 +38,9 @@ impl Stage<'_, '_> {
                 Some(stage) => {
                     let finished = self.compiler.stage(stage)?;
                     self.state = finished.state.inherited();
+                    if let Some(platform) = &self.state.platform {
+                        self.platform = platform.clone();
+                    }
                     Ok(())
                 }
                 None => self.base_image(&parse(base)?, place),
@@ -48,6 +52,16 @@ impl Stage<'_, '_> {
         let image = self.image(name)?;
         let node = self.compiler.image_node(&image, place);
         self.state = State::of(&image, node);
+        if let Some(platform) = self.platform.other_of(&image) {
+            self.compiler.foreign.insert(ForeignBase {
+                line: place.line,
+                name: name.to_string(),
+                platform: platform.to_string(),
+                wanted: self.platform.to_string(),
+            });
+            // What its programs are for: who runs one is told so, and the image that comes of it says no other.
+            self.platform = platform;
+        }
         Ok(())
     }
 
@@ -56,15 +70,6 @@ impl Stage<'_, '_> {
         let image = self.compiler.contexts.image(name, &self.platform)?;
         let material = crate::attest::image_purl(name, &self.platform);
         self.compiler.materials.insert(material, image.manifest_digest.to_string());
-        let architecture = image.config.architecture().to_string();
-        // Images that say nothing are taken to be for what is wanted.
-        if !architecture.is_empty() && architecture != self.platform.architecture {
-            let message = format!(
-                "platform {} is wanted and {name} is for linux/{architecture}; pull or build it for that platform",
-                self.platform
-            );
-            return Err(invalid(message));
-        }
         Ok(image)
     }
 

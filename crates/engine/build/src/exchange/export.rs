@@ -26,7 +26,9 @@ pub(crate) fn check(request: &BuildRequest, has_registry: bool) -> Result<()> {
     for export in &request.cache_to {
         match export.target {
             CacheTarget::Inline => {
-                let no_image = |output: &Output| matches!(output, Output::Local { .. } | Output::Tar { .. });
+                let no_image = |output: &Output| {
+                    matches!(output, Output::Local { .. } | Output::Tar { .. } | Output::Cache)
+                };
                 if !request.outputs.is_empty() && request.outputs.iter().all(no_image) {
                     return Err(invalid(
                         "--cache-to type=inline is kept in an image, and this build makes none",

@@ -83,6 +83,7 @@ pub(crate) fn deliver(
         match output {
             Output::Local { dest } => tree::local(shared, &parts, dest)?,
             Output::Tar { dest } => tree::tar(shared, &parts, dest)?,
+            Output::Cache => {}
             _ => is_image = true,
         }
     }
@@ -106,6 +107,7 @@ fn part<'a>(
     began: &Began,
 ) -> Result<Part<'a>> {
     let mut new = target.state.clone().into_image(results, &request.labels, request.tags.clone())?;
+    new.annotations.clone_from(&request.annotations);
     new.extra_fields.extend(exchange::inline(shared, request, &compiled.graph, target.node(), results)?);
     let said = attest::say(shared, request, began, &target.platform, &new)?;
     let is_only = compiled.targets.len() == 1;
@@ -137,7 +139,8 @@ fn image(shared: &Shared, request: &BuildRequest, parts: Vec<Part<'_>>) -> Resul
             Output::Image { push: true, compression } => {
                 pushed = push(shared, request, &image, *compression)?;
             }
-            Output::Image { push: false, .. } | Output::Local { .. } | Output::Tar { .. } => {}
+            Output::Image { push: false, .. } | Output::Local { .. } | Output::Tar { .. } | Output::Cache => {
+            }
         }
     }
     Ok((image, pushed))

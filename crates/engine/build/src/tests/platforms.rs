@@ -161,3 +161,63 @@ fn files_for_several_platforms_have_a_directory_each() {
     let error = bench.try_build_to(request).0.unwrap_err();
     assert!(error.chain().contains("several platforms: write type=oci"), "{}", error.chain());
 }
+
+/// The name of an image whose program is this machine's, and which says that it is for arm64.
+fn foreign(bench: &Bench) -> &'static str {
+    let tar = hako_image::busybox_rootfs(std::path::Path::new("/bin/busybox")).unwrap();
+    let config =
+        hako_oci::image::ImageConfigurationBuilder::default().architecture(hako_oci::image::Arch::ARM64);
+    let rootfs =
+        hako_oci::image::RootFsBuilder::default().typ("layers").diff_ids(Vec::<String>::new()).build();
+    let config = config.os(hako_oci::image::Os::Linux).rootfs(rootfs.unwrap()).build().unwrap();
+    bench.images.import_rootfs(tar.as_slice(), &"strange".parse().unwrap(), config).unwrap();
+    "strange"
+}
+
+fn checked(events: &[BuildEvent]) -> Vec<(&'static str, usize, String)> {
+    let reports = events.iter().filter_map(|event| match event {
+        BuildEvent::Checked { report } => Some(report),
+        _ => None,
+    });
+    let findings = reports.flat_map(|report| report.findings.clone());
+    findings.map(|finding| (finding.rule.name(), finding.line, finding.message)).collect()
+}
+
+#[test]
+fn a_base_image_for_another_platform_is_built_on_and_told_of() {
+    let bench = Bench::new(
+        "FROM busybox AS tools\nFROM strange AS base\nFROM base\nENV A=b\nCOPY --from=tools /bin/sh /own\n",
+    );
+    foreign(&bench);
+    let (image, events) = bench.try_build(bench.request());
+    assert_eq!(image.unwrap().config.architecture().to_string(), "arm64", "its programs are for that");
+    let told = "strange:latest is for linux/arm64, and linux/amd64 is built".to_owned();
+    assert_eq!(checked(&events), [("InvalidBaseImagePlatform", 2, told)]);
+    let last = |event: &BuildEvent| matches!(event, BuildEvent::StepEnded { .. });
+    let at = events.iter().position(|event| matches!(event, BuildEvent::Checked { .. })).unwrap();
+    assert!(events[..at].iter().any(last), "it is told below what the steps write: {events:?}");
+    // Who asks for that platform is told of nothing, nor who only takes files.
+    let (image, events) = bench.try_build(of(&bench, &["linux/arm64"]));
+    image.unwrap();
+    assert_eq!(checked(&events).len(), 1, "busybox is for this machine: {events:?}");
+    bench.write("Dockerfile", "FROM scratch\nCOPY --from=strange /bin/busybox /\n");
+    let (image, events) = bench.try_build(bench.request());
+    assert_eq!(image.unwrap().config.architecture().to_string(), "amd64");
+    assert_eq!(checked(&events), []);
+}
+
+#[test]
+fn what_is_for_another_platform_runs_only_by_an_emulator_and_is_refused_where_no_finding_may_be() {
+    let bench = with_emulators(&[("status", "enabled\n")]);
+    foreign(&bench);
+    bench.write("Dockerfile", "FROM strange\nRUN true\n");
+    let error = bench.try_build(bench.request()).0.unwrap_err().chain();
+    assert!(error.contains("Dockerfile:2: ") && error.contains("linux/arm64"), "{error}");
+    bench.write("Dockerfile", "# check=error=true\nFROM strange\nENV A=b\n");
+    let error = bench.try_build(bench.request()).0.unwrap_err().chain();
+    assert!(
+        error.contains("Dockerfile:2: InvalidBaseImagePlatform: strange:latest is for linux/arm64"),
+        "{error}"
+    );
+    bench.is_clean();
+}

@@ -10,6 +10,7 @@ use hako_names::{Digest, ImageRef};
 use hako_oci::image::{History, ImageConfiguration};
 use hako_oci::media_type;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,8 @@ pub struct NewImage {
     pub extra_fields: serde_json::Map<String, Value>,
     /// The layers, lowest first; their blobs are in the content store.
     pub layers: Vec<Layer>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
     /// Names to point to it; with none the image is kept without a name.
     pub names: Vec<ImageRef>,
 }
@@ -86,7 +89,10 @@ impl ImageStore {
         let is_synced = |layer: &&Layer| unsynced.iter().all(|one| one.layer().digest != layer.digest);
         new.layers.iter().filter(is_synced).try_for_each(|layer| lease.protect(layer.digest))?;
         let config = config_bytes(new)?;
-        let manifest = manifest_of(Digest::of(&config), config.len() as u64, &new.layers);
+        let mut manifest = manifest_of(Digest::of(&config), config.len() as u64, &new.layers);
+        if !new.annotations.is_empty() {
+            manifest["annotations"] = json!(new.annotations);
+        }
         let manifest = to_vec(&manifest)?;
         let mut blobs: Vec<Finished> = unsynced.into_iter().map(NewLayer::into_blob).collect();
         blobs.extend(self.content().stage("an image configuration", &config, lease)?);
