@@ -28,7 +28,7 @@ pub struct Checked {
 pub async fn check_bucket(dir: &Path, bucket: &S3Config, is_deep: bool) -> Result<Checked> {
     let counted = Metadata::open(dir)?.verify()?;
     let mut checked = Checked { faults: counted.faults, ..Checked::default() };
-    let blobs = S3Blobs::open(bucket)?;
+    let blobs = S3Blobs::open(bucket, None)?;
     let mut stored: BTreeMap<Digest, u64> = blobs.sizes().await?;
     for (digest, (size, is_linked)) in &counted.blobs {
         let actual = stored.remove(digest);

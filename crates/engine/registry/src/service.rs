@@ -101,7 +101,7 @@ fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<Tl
     // like uploads of a process that ended.
     let metadata = Metadata::open(dir)?;
     let blobs: Arc<dyn BlobStore> = match &config.s3 {
-        Some(bucket) => Arc::new(S3Blobs::open(bucket)?),
+        Some(bucket) => Arc::new(S3Blobs::open(bucket, Some(dir.join("bucket-uploads")))?),
         None => Arc::new(LocalBlobs::new(ContentStore::open(dir.join("content"))?)),
     };
     let registry = Registry::new(metadata, blobs, config.limits, Policy::of(config));
@@ -110,6 +110,9 @@ fn open(config: &Config, dir: &Path, events: Events) -> Result<(Front, Option<Tl
     let upstreams = Upstreams::open(&config.upstreams)?;
     Ok((Front { registry, auth, upstreams, events, is_tls: tls.is_some() }, tls))
 }
+
+/// Between two rounds of the collector, however often it is asked for.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Looks for garbage until the end. What fails is tried again in the next round.
 async fn collector(front: Arc<Front>, every: Duration, stop: CancellationToken) {
@@ -143,7 +146,7 @@ async fn collector(front: Arc<Front>, every: Duration, stop: CancellationToken) 
                 }
                 Err(error) => report(&error),
             }
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(every.max(BREATH)).await;
         }
     };
     tokio::select! {

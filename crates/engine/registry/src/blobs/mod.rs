@@ -4,6 +4,7 @@
 //! Invariant: a blob that can be opened is complete and its bytes hash to its digest.
 
 mod local;
+mod parts;
 mod s3;
 mod transport;
 

@@ -5,10 +5,10 @@
 //! PREFIX/blobs/sha256/HEX       a blob: copied there by the service once its bytes were hashed
 //! ```
 //!
-//! A crash leaves objects below `uploads/`, which the sweep removes, and unfinished multipart uploads, which a lifecycle
-//! rule of the bucket should end (`AbortIncompleteMultipartUpload`). One process uses a prefix at a time: the records
-//! are in its directory.
+//! A crash leaves objects below `uploads/` and unfinished multipart uploads; the sweep removes the former and ends the latter,
+//! which are written down where the records are ([`super::parts`]). One process uses a prefix at a time.
 
+use super::parts::{BeginError, Unended};
 use super::transport::Transport;
 use super::{BlobBody, BlobStore, BlobUpload};
 use crate::config::S3Config;
@@ -23,6 +23,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, WriteMultipart};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The size of a part: 10,000 of them are 80 GiB.
@@ -37,11 +38,15 @@ const READ_LIMIT: u64 = 16 << 20;
 pub struct S3Blobs {
     store: Arc<AmazonS3>,
     prefix: Path,
+    unended: Unended,
+    /// The largest object that the service copies by one request.
+    copy_limit_bytes: u64,
 }
 
 impl S3Blobs {
-    /// A storage in the bucket that `config` names. Nothing is asked of the service yet.
-    pub fn open(config: &S3Config) -> Result<Self> {
+    /// A storage in the bucket that `config` names. Uploads that are not ended are written down in `uploads`, without which
+    /// none is begun. Nothing is asked of the service yet.
+    pub fn open(config: &S3Config, uploads: Option<PathBuf>) -> Result<Self> {
         let transport = Transport::new(config.ca_file.as_deref())?;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&config.bucket)
@@ -59,7 +64,12 @@ impl S3Blobs {
         let store = builder
             .build()
             .map_err(|error| Error::new(Kind::Invalid, "the bucket cannot be used").with_source(error))?;
-        Ok(Self { store: Arc::new(store), prefix: Path::from(config.prefix.as_str()) })
+        Ok(Self {
+            store: Arc::new(store),
+            prefix: Path::from(config.prefix.as_str()),
+            unended: Unended::new(uploads),
+            copy_limit_bytes: config.copy_limit_bytes,
+        })
     }
 
     fn below(&self, parts: &[&str]) -> Path {
@@ -68,6 +78,49 @@ impl S3Blobs {
 
     fn blob(&self, digest: Digest) -> Path {
         self.below(&["blobs", "sha256", &digest.hex()])
+    }
+
+    /// Begins an upload in parts to `path`, under a name of its own.
+    async fn parts(&self, path: &Path, name: String) -> Result<WriteMultipart> {
+        let upload = self.unended.begin(&self.store, path, name).await.map_err(|error| match error {
+            BeginError::Service(error) => failed("begin")(error),
+            BeginError::Record(error) => {
+                let kind = match error.kind() {
+                    std::io::ErrorKind::StorageFull => Kind::Exhausted,
+                    _ => Kind::Internal,
+                };
+                Error::new(kind, "an upload to the bucket cannot be written down").with_source(error)
+            }
+        })?;
+        Ok(WriteMultipart::new_with_chunk_size(Box::new(upload), PART_BYTES))
+    }
+
+    /// Copies an object, through this process where it is too large for one request.
+    async fn copy(&self, from: &Path, to: &Path, size: u64) -> Result<()> {
+        if size <= self.copy_limit_bytes {
+            return self.store.copy(from, to).await.map_err(failed("copy"));
+        }
+        let mut parts = self.parts(to, uuid::Uuid::new_v4().to_string()).await?;
+        let mut begin = 0;
+        while begin < size {
+            let end = size.min(begin + PART_BYTES as u64);
+            let waited = parts.wait_for_capacity(PARTS).await;
+            let read = match waited {
+                Ok(()) => self.store.get_range(from, begin..end).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(bytes) => parts.put(bytes),
+                Err(error) => {
+                    // What cannot be ended now is ended by the next sweep.
+                    let _ = parts.abort().await;
+                    return Err(failed("copy")(error));
+                }
+            }
+            begin = end;
+        }
+        parts.finish().await.map_err(failed("copy"))?;
+        Ok(())
     }
 
     /// Every blob with its size, for checks; nothing is changed.
@@ -125,9 +178,9 @@ fn digest_of(object: &ObjectMeta) -> Option<Digest> {
 #[async_trait]
 impl BlobStore for S3Blobs {
     async fn begin(&self, _what: &str) -> Result<Box<dyn BlobUpload>> {
-        let path = self.below(&["uploads", &uuid::Uuid::new_v4().to_string()]);
-        let upload = self.store.put_multipart(&path).await.map_err(failed("begin"))?;
-        let parts = Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES));
+        let name = uuid::Uuid::new_v4().to_string();
+        let path = self.below(&["uploads", &name]);
+        let parts = Some(self.parts(&path, name).await?);
         Ok(Box::new(S3Upload { blobs: self.clone(), path, parts, hasher: Hasher::new(), size: 0 }))
     }
 
@@ -163,9 +216,16 @@ impl BlobStore for S3Blobs {
     }
 
     async fn list(&self) -> Result<BoxStream<'static, Result<Digest>>> {
+        let ended = self.unended.sweep(&self.store).await?;
+        if ended > 0 {
+            tracing::info!(uploads = ended, "ended uploads to the bucket that a crash had left");
+        }
         let mut stale = self.store.list(Some(&self.below(&["uploads"])));
         while let Some(object) = stale.next().await {
-            self.remove(&object.map_err(failed("list"))?.location).await?;
+            let path = object.map_err(failed("list"))?.location;
+            if !path.filename().is_some_and(|name| self.unended.is_own(name)) {
+                self.remove(&path).await?;
+            }
         }
         let listed = self.store.list(Some(&self.below(&["blobs", "sha256"])));
         Ok(listed
@@ -226,7 +286,7 @@ impl BlobUpload for S3Upload {
         let parts = self.parts.take().ok_or_else(Self::ended)?;
         let (blobs, path) = (self.blobs.clone(), self.path.clone());
         parts.finish().await.map_err(failed("write"))?;
-        let copied = blobs.store.copy(&path, &blobs.blob(actual)).await.map_err(failed("copy"));
+        let copied = blobs.copy(&path, &blobs.blob(actual), self.size).await;
         blobs.remove(&path).await?;
         copied?;
         Ok(Blob { digest: actual, size: self.size })

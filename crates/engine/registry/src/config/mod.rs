@@ -89,7 +89,12 @@ pub struct S3Config {
     pub prefix: String,
     /// The access key's id, and the file with its secret; without them, the machine's role.
     pub key: Option<(String, PathBuf)>,
+    /// The largest object, in bytes, that the service copies by one request; larger ones go through this process.
+    pub copy_limit_bytes: u64,
 }
+
+/// What Amazon's service copies by one request.
+pub const COPY_LIMIT_BYTES: u64 = 5 << 30;
 
 /// Where certificate and key come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,6 +339,7 @@ fn s3(mut section: Section) -> S3Config {
         ca_file: section.text("ca_file").map(PathBuf::from),
         prefix: section.text("prefix").unwrap_or_default(),
         key,
+        copy_limit_bytes: section.bytes("copy_limit_bytes").unwrap_or(COPY_LIMIT_BYTES),
     };
     section.end();
     config

@@ -50,9 +50,9 @@ impl Audit {
 }
 
 fn line(happened: &Happened) -> String {
-    serde_json::json!({
+    let mut line = serde_json::json!({
         "time": jiff::Timestamp::now().to_string(),
-        "user": happened.user,
+        "user": happened.who.user,
         "address": happened.peer.map(|peer| peer.to_string()),
         "action": happened.action(),
         "method": happened.method.as_str(),
@@ -62,6 +62,9 @@ fn line(happened: &Happened) -> String {
         "digest": happened.digest,
         "status": happened.status,
         "milliseconds": u64::try_from(happened.took.as_millis()).unwrap_or(u64::MAX),
-    })
-    .to_string()
+    });
+    if let Some(tried) = happened.who.tried() {
+        line["tried"] = tried.into();
+    }
+    line.to_string()
 }

@@ -36,10 +36,27 @@ pub(crate) struct Happened {
     pub sent: Option<Sent>,
     pub status: u16,
     pub took: Duration,
-    pub user: Option<String>,
+    pub who: Who,
     pub peer: Option<SocketAddr>,
     pub agent: Option<String>,
     pub host: Option<String>,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Who {
+    /// Who proved to be that.
+    pub user: Option<String>,
+    /// Who somebody said to be; whether that is true is another matter.
+    pub claimed: Option<String>,
+}
+
+impl Who {
+    /// Whose name was not believed; at most 256 characters of what somebody wrote.
+    pub(crate) fn tried(&self) -> Option<String> {
+        let claimed = self.claimed.as_ref().filter(|_| self.user.is_none());
+        claimed.map(|name| name.chars().take(256).collect())
+    }
 }
 
 /// What a request brought.

@@ -95,7 +95,7 @@ fn event(happened: &Happened) -> serde_json::Value {
             "id": uuid::Uuid::new_v4().to_string(), "addr": happened.peer.map(|peer| peer.to_string()),
             "host": happened.host, "method": happened.method.as_str(), "useragent": happened.agent,
         },
-        "actor": {"name": happened.user},
+        "actor": {"name": happened.who.user},
         "source": {},
     })
 }

@@ -25,7 +25,7 @@ pub(crate) use tls::{acceptor, faults as tls_faults, read_trusted};
 
 use crate::auth::{Action, Auth, Caller};
 use crate::error::RegistryError;
-use crate::events::{Events, Happened, Sent};
+use crate::events::{Events, Happened, Sent, Who};
 use crate::registry::Registry;
 use crate::upstream::Upstreams;
 use body::Body;
@@ -87,7 +87,7 @@ async fn answer(front: &Front, door: Door, peer: SocketAddr, mut request: Reques
     let mut happened = observe(route.as_ref().ok(), Some(peer), &request);
     let answered = match route {
         Ok(route) if !door.admits(&route) => Err(RegistryError::NoRoute),
-        Ok(route) => dispatch(front, door, route, request, &mut happened.user).await,
+        Ok(route) => dispatch(front, door, route, request, &mut happened.who).await,
         Err(error) => Err(error),
     };
     let mut response = match answered {
@@ -131,33 +131,27 @@ fn observe(route: Option<&Route>, peer: Option<SocketAddr>, request: &Request) -
         }),
         status: 0,
         took: Duration::ZERO,
-        user: None,
+        who: Who { user: None, claimed: crate::auth::claimed(request.headers()) },
         peer,
         agent: text(USER_AGENT),
         host: text(HOST),
     }
 }
 
-async fn dispatch(
-    front: &Front,
-    door: Door,
-    route: Route,
-    request: Request,
-    user: &mut Option<String>,
-) -> Answer {
+async fn dispatch(front: &Front, door: Door, route: Route, request: Request, who: &mut Who) -> Answer {
     match route {
         Route::Healthy => health(front, request.uri().path()),
         Route::Metrics => {
             if door != Door::Watch {
-                admit(front, &route, &request, user).await?;
+                admit(front, &route, &request, who).await?;
             }
             let mut response = json(StatusCode::OK, front.events.metrics.text(front.registry.uploads()));
             set(&mut response, CONTENT_TYPE, "text/plain; version=0.0.4");
             Ok(response)
         }
-        Route::Token => tokens::token(front, request, user).await,
+        Route::Token => tokens::token(front, request, who).await,
         route => {
-            let caller = admit(front, &route, &request, user).await?;
+            let caller = admit(front, &route, &request, who).await?;
             operate(front, &caller, route, request).await
         }
     }
@@ -177,13 +171,13 @@ async fn admit(
     front: &Front,
     route: &Route,
     request: &Request,
-    user: &mut Option<String>,
+    who: &mut Who,
 ) -> Result<Caller, RegistryError> {
     let (auth, headers) = (&front.auth, request.headers());
     let wanted = route.wants(request.method());
     let refusal = |caller: Option<&Caller>| auth.refusal(caller, wanted, headers, front.is_tls);
     let caller = auth.caller(headers).await.map_err(|_| refusal(None))?;
-    *user = caller.user().map(str::to_owned);
+    who.user = caller.user().map(str::to_owned);
     let may = match wanted {
         Some((repository, action)) => caller.may(repository, action),
         None => auth.is_optional() || caller.is_proven(),

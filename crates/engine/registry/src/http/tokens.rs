@@ -4,13 +4,14 @@ use super::request::{bytes, parameters};
 use super::{Answer, Front, Request, json, set};
 use crate::auth::{Auth, TokenRequest};
 use crate::error::RegistryError;
+use crate::events::Who;
 use http::header::CACHE_CONTROL;
 use http::{Method, StatusCode};
 
 /// The longest form.
 const FORM_LIMIT: usize = 64 << 10;
 
-pub(super) async fn token(front: &Front, request: Request, user: &mut Option<String>) -> Answer {
+pub(super) async fn token(front: &Front, request: Request, who: &mut Who) -> Answer {
     let (parts, body) = request.into_parts();
     let asked = match parts.method {
         Method::GET => of_query(parts.uri.query().unwrap_or_default())?,
@@ -23,11 +24,12 @@ pub(super) async fn token(front: &Front, request: Request, user: &mut Option<Str
             return Err(RegistryError::Unsupported { what, allowed: "GET, POST" });
         }
     };
+    who.claimed = asked.password.as_ref().map(|(user, _)| user.clone()).or(who.claimed.take());
     match front.auth.token(&parts.headers, asked).await {
         None => Err(RegistryError::NoRoute),
         Some(Err(_)) => Err(RegistryError::Unauthorized { challenge: Auth::token_challenge() }),
         Some(Ok(grant)) => {
-            user.clone_from(&grant.user);
+            who.user.clone_from(&grant.user);
             let text = serde_json::to_string(&grant)
                 .map_err(|source| RegistryError::Record { table: "token", source })?;
             let mut response = json(StatusCode::OK, text);

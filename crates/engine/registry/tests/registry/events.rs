@@ -215,14 +215,15 @@ fn who_did_what_is_told_to_the_log_and_what_succeeded_to_webhooks() {
                 (Some("team/app"), Some("v1"))
             );
             let text = |field: &str| line[field].as_str().map(str::to_owned);
-            (text("user"), text("action").unwrap(), line["status"].as_u64().unwrap())
+            let who = text("user").or_else(|| text("tried").map(|name| format!("tried {name}")));
+            (who, text("action").unwrap(), line["status"].as_u64().unwrap())
         };
         lines.map(deed).collect()
     };
     registry.until(|| lines().len() == deeds.len());
     // A name that was not proved is nobody's.
-    let known = |user: &str| (user != "nobody").then(|| user.to_owned());
-    let expected = deeds.map(|(user, _, action, status)| (known(user), action.to_owned(), u64::from(status)));
+    let told = |user: &str| Some(if user == "nobody" { "tried nobody" } else { user }.to_owned());
+    let expected = deeds.map(|(user, _, action, status)| (told(user), action.to_owned(), u64::from(status)));
     assert_eq!(lines(), expected);
 
     for (user, action) in [("alice", "push"), ("bob", "pull"), ("admin", "delete")] {
@@ -234,6 +235,41 @@ fn who_did_what_is_told_to_the_log_and_what_succeeded_to_webhooks() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(registry.get(path).status, 200, "who watches over it proves no name");
     }
+}
+
+#[test]
+fn the_log_says_which_name_a_token_was_refused_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, htpasswd) = (dir.path().join("audit.log"), crate::auth::users(dir.path()));
+    let registry = Fixture::start_in(dir, |config| {
+        config.auth = AuthConfig::Token {
+            htpasswd,
+            service: "registry.test".into(),
+            issuer: "hako".into(),
+            realm: None,
+            lifetime: Duration::from_secs(60),
+        };
+        config.audit = Some(path.clone());
+    });
+    let long = "x".repeat(1000);
+    for (name, password, status) in
+        [("bob", "wrong", 401), ("bob", "bob-password", 200), (&long, "wrong", 401)]
+    {
+        let form = format!("grant_type=password&username={name}&password={password}&service=registry.test");
+        assert_eq!(registry.send("POST", "/token", &[], form).status, status, "{name}");
+    }
+    let basic = crate::auth::credentials("stranger");
+    assert_eq!(registry.send("GET", "/token", &[("authorization", &basic)], "").status, 401);
+    let lines = || -> Vec<(Option<String>, Option<String>)> {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let text = |line: &serde_json::Value, field: &str| line[field].as_str().map(str::to_owned);
+        lines.map(|line| (text(&line, "user"), text(&line, "tried"))).collect()
+    };
+    registry.until(|| std::fs::read_to_string(&path).unwrap().matches('\n').count() == 4);
+    let tried = |name: &str| (None, Some(name.to_owned()));
+    assert_eq!(lines(), [tried("bob"), (Some("bob".into()), None), tried(&long[..256]), tried("stranger")]);
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("wrong"));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::support::Fixture;
 use base64::Engine as _;
 use hako_image::remote::PlainHttp;
 use hako_registry::config::{
-    AuthConfig, Config, Pattern, Quota, Retention, Rights, Rule, S3Config, Selection, Tls, UpstreamConfig,
-    WebhookConfig,
+    AuthConfig, COPY_LIMIT_BYTES, Config, Pattern, Quota, Retention, Rights, Rule, S3Config, Selection, Tls,
+    UpstreamConfig, WebhookConfig,
 };
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ fn patterns(text: &str) -> Vec<Pattern> {
 const FILE: &str = "\
 listen: 127.0.0.1:5001
 metrics_listen: 127.0.0.1:9001
-s3: {bucket: b, region: eu-west-1, endpoint: 'https://s3.test', ca_file: /s3.crt, prefix: p, access_key_id: id, secret_access_key_file: /s3.key}
+s3: {bucket: b, region: eu-west-1, endpoint: 'https://s3.test', ca_file: /s3.crt, prefix: p, access_key_id: id, secret_access_key_file: /s3.key, copy_limit_bytes: 3Gi}
 tls: {certificate: /tls.crt, key: /tls.key}
 auth: {kind: token, htpasswd: /users, service: served, issuer: issued, realm: 'https://r.test/token', lifetime_seconds: 61}
 rules: [{repositories: 'team/**', users: [alice], rights: [pull, delete]}]
@@ -59,6 +59,7 @@ fn each_field_of_the_file_sets_what_it_is_for() {
         ca_file: Some("/s3.crt".into()),
         prefix: "p".into(),
         key: Some(("id".into(), "/s3.key".into())),
+        copy_limit_bytes: 3 << 30,
     };
     assert_eq!(s3, Some(bucket));
     assert_eq!(tls, Some(Tls::Files { certificate: "/tls.crt".into(), key: "/tls.key".into() }));
@@ -268,6 +269,7 @@ fn a_bucket_is_asked_for_by_its_name_region_key_and_prefix() {
             ca_file: None,
             prefix: "some/where".into(),
             key: Some(("who".into(), secret)),
+            copy_limit_bytes: COPY_LIMIT_BYTES,
         });
     });
     let head = asked.join().unwrap();

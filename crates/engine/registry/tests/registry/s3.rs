@@ -1,8 +1,8 @@
 //! A bucket of moto's S3 server as the storage.
 
-use crate::support::Fixture;
+use crate::support::{Fixture, Plain, Process};
 use hako_names::Digest;
-use hako_registry::config::S3Config;
+use hako_registry::config::{COPY_LIMIT_BYTES, S3Config};
 use std::io::{BufRead as _, BufReader};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -100,6 +100,7 @@ impl Moto {
             ca_file,
             prefix: "some/where".into(),
             key: Some(("id".into(), secret)),
+            copy_limit_bytes: COPY_LIMIT_BYTES,
         }
     }
 }
@@ -240,6 +241,70 @@ fn what_a_crash_left_goes_also_if_the_bucket_is_away_while_the_registry_starts()
     }
     gate.is_open.store(true, Ordering::SeqCst);
     registry.until(|| moto.objects() == 0);
+}
+
+#[test]
+fn kill_9_leaves_no_upload_in_parts_that_the_next_start_does_not_end() {
+    let moto = Moto::start();
+    let dir = tempfile::tempdir().unwrap();
+    let endpoint = &moto.endpoint;
+    std::fs::write(dir.path().join("secret"), "secret").unwrap();
+    let secret = dir.path().join("secret").display().to_string();
+    let config = format!(
+        "{{listen: '127.0.0.1:0', s3: {{bucket: images, endpoint: '{endpoint}', prefix: p, access_key_id: id, \
+         secret_access_key_file: '{secret}'}}}}"
+    );
+    let data = dir.path().join("data");
+    let begin = |client: &Plain| {
+        let begun = client.try_send("POST", "/v2/a/blobs/uploads/", &[], Vec::new()).unwrap();
+        let location = begun.header("location").to_owned();
+        assert_eq!(client.try_send("PATCH", &location, &[], vec![7; 20_000_000]).unwrap().status, 202);
+        location
+    };
+    let registry = Process::start(&data, &config);
+    begin(&Plain::new(&registry.host));
+    assert_eq!(moto.uploads(), 1);
+    registry.kill();
+    assert_eq!(moto.uploads(), 1, "nobody was left to end it");
+    // What another has begun below the same bucket is not ours to end.
+    let other = format!("{endpoint}/images/other?uploads");
+    let signed = ["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "id:secret", "-X", "POST"];
+    crate::support::run("curl", &[&signed[..], &[other.as_str()]].concat());
+    let registry = Process::start(&data, &config);
+    let client = Plain::new(&registry.host);
+    let location = begin(&client);
+    while moto.uploads() > 2 {
+        std::thread::yield_now();
+    }
+    assert_eq!(moto.uploads(), 2, "the other's, and the one that goes on");
+    let digest = Digest::of(&vec![7; 20_000_000]);
+    let put = client.try_send("PUT", &format!("{location}?digest={digest}"), &[], Vec::new()).unwrap();
+    assert_eq!((put.status, moto.uploads(), moto.objects()), (201, 1, 1));
+    assert_eq!(std::fs::read_dir(data.join("bucket-uploads")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_too_large_for_one_copy_of_the_service_is_copied_in_parts() {
+    let moto = Moto::start();
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    let registry = Fixture::start_in(dir, |config| {
+        config.s3 = Some(S3Config { copy_limit_bytes: 18_999_999, ..moto.bucket(None, secret) });
+    });
+    for size in [18_999_999_u32, 19_000_000] {
+        let large: Vec<u8> = (0..size).map(|n| (n % 239) as u8).collect();
+        registry.push_image("a", &format!("v{size}"), &large);
+        let got = registry.get(&format!("/v2/a/blobs/{}", Digest::of(&large)));
+        assert!(got.status == 200 && got.body == large, "{size}");
+        assert_eq!(moto.uploads(), 0);
+        // An object that was made of parts says of how many.
+        let object = format!("{}/images/some/where/blobs/sha256/{}", moto.endpoint, Digest::of(&large).hex());
+        let signed = ["-sfI", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "id:secret", object.as_str()];
+        let head = crate::support::run("curl", &signed).to_ascii_lowercase();
+        assert_eq!(head.contains("-3\"\r\n"), size == 19_000_000, "{head}");
+    }
+    assert_eq!(moto.objects(), 5, "two layers, two manifests and their configuration");
 }
 
 #[test]
