@@ -66,7 +66,11 @@ pub(crate) fn human_size(bytes: u64) -> String {
     }
 }
 
+/// How long ago that was, as docker says it; 0 stands for an image that does not say.
 fn age(created: i64) -> String {
+    if created <= 0 {
+        return "N/A".to_owned();
+    }
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let seconds = now.saturating_sub(u64::try_from(created).unwrap_or(0));
@@ -291,6 +295,13 @@ mod tests {
     fn sizes_have_three_digits() {
         let sizes = [0, 999, 1_000, 12_345, 1_234_567, 123_456_789].map(human_size);
         assert_eq!(sizes, ["0B", "999B", "1.00kB", "12.3kB", "1.23MB", "123MB"]);
+    }
+
+    #[test]
+    fn an_image_that_does_not_say_when_it_was_made_has_no_age() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let ages = [0, i64::try_from(now).unwrap() - 3 * 86_400 - 5].map(age);
+        assert_eq!(ages, ["N/A", "3 days ago"]);
     }
 
     #[test]
