@@ -137,7 +137,10 @@ async fn watched(api: kube::Api<ConfigMap>, config: watcher::Config, told: Arc<M
     let mut listed = Objects::new();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => listed.clear(),
+            Ok(Event::Init) => {
+                told.lock().asked += 1;
+                listed.clear();
+            }
             Ok(Event::InitApply(object)) => listed.extend([counted(&object)]),
             Ok(Event::InitDone) => told.lock().listed(&listed),
             Ok(Event::Apply(object)) => {

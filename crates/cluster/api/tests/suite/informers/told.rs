@@ -14,6 +14,9 @@ pub struct Told {
     all: BTreeSet<(String, u64)>,
     /// How often it had to begin with what is there.
     pub lists: usize,
+    /// How often it asked for that, where one can see it. A list in pages may never come to its end while writers are so
+    /// quick that its revision is thrown away before the last page.
+    pub asked: usize,
     /// What it should not have been told.
     pub faults: Vec<String>,
 }
