@@ -4,9 +4,11 @@ use crate::builds::context;
 use crate::platform::{Platform, output, run};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 struct Desk {
     platform: Platform,
@@ -254,6 +256,39 @@ fn secrets_and_agents_are_found_by_their_id_where_nothing_else_is_said() {
     desk.platform.down();
 }
 
+#[test]
+fn an_agent_with_keys_ends_also_when_its_build_is_killed() {
+    let desk = Desk::start();
+    let main =
+        context(&desk.dir.path().join("main"), "FROM busybox\nRUN --mount=type=ssh,required sleep 1000\n");
+    let key = desk.path("key");
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]));
+    let places = desk.path("tmp");
+    fs::create_dir(&places).unwrap();
+    let mut client = desk.command(&["--progress=plain", "--ssh", &format!("default={key}"), &main]);
+    let mut client = client.env("TMPDIR", &places).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(client.stderr.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("RUN --mount")), "the step runs");
+    let dir = fs::read_dir(&places).unwrap().next().unwrap().unwrap().path();
+    let listens = || UnixStream::connect(dir.join("agent")).is_ok();
+    assert!(listens());
+    client.kill().unwrap();
+    client.wait().unwrap();
+    // It looks every ten seconds whether what it watches over is there.
+    while listens() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let text = "FROM busybox\nRUN --mount=type=ssh,required true\n";
+    let mut next = desk.command(&["--ssh", &format!("default={key}"), &context(Path::new(&main), text)]);
+    run(next.env("TMPDIR", &places));
+    assert_eq!(
+        fs::read_dir(&places).unwrap().count(),
+        0,
+        "the next build clears away what the killed one left"
+    );
+    desk.platform.down();
+}
+
 /// Copies a program and what it is linked to below `root`.
 fn with_libraries(program: &str, root: &Path) {
     let linked = output(Command::new("ldd").arg(program)).stdout;
@@ -334,6 +369,7 @@ fn an_image_is_kept_where_the_output_is_one_and_its_names_are_those_of_the_flags
         ("type=tar,dest=x,name=y", "tar makes no image"),
         ("type=local,dest=x,annotation.a=b", "local makes no image"),
         ("type=nowhere", "no output of type"),
+        ("type=cacheonly,dest=x", "takes the type alone"),
         ("type=image,push-by-digest=true", "no field"),
         ("type=image,compression-level=9", "compression-level of an output is unimplemented"),
         ("type=image,oci-mediatypes=false", "images are written in the media types of OCI"),

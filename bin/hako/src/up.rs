@@ -177,7 +177,9 @@ const ROOM: u64 = 1 << 20;
 fn full_disk(log: &Path, reason: Option<&str>, is_aside: bool) -> Option<String> {
     let directory = log.parent()?;
     let disk = rustix::fs::statvfs(directory).ok()?;
-    if !is_aside && disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM {
+    // All that is free is root's, also what is kept for it; a file system without blocks is never full.
+    let free = disk.f_bfree.saturating_mul(disk.f_frsize);
+    if !is_aside && (free >= ROOM || disk.f_blocks == 0) {
         return None;
     }
     let is_logged = reason.is_some() && !is_aside;

@@ -91,16 +91,19 @@ impl Platform {
             && is_same(self.variant.as_deref().unwrap_or_default(), text("variant"))
     }
 
-    /// What an image is for, where that is another architecture. One that says nothing is for what is wanted.
-    pub(crate) fn other_of(&self, image: &Image) -> Option<Self> {
-        let text =
-            |key: &str| image.raw_config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (architecture, os) = (text("architecture"), text("os"));
-        if architecture.is_empty() || architecture == self.architecture {
-            return None;
+    /// What an image is for, where that is another system or architecture. One that says nothing is for what is wanted; what
+    /// it says is as hostile as all of it, and is refused where it is no platform.
+    pub(crate) fn other_of(&self, image: &Image) -> Result<Option<Self>> {
+        let text = |key: &str| image.raw_config.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (os, architecture, variant) = (text("os"), text("architecture"), text("variant"));
+        if architecture.is_empty() {
+            return Ok(None);
         }
-        let os = if os.is_empty() { self.os.clone() } else { os };
-        Some(Self { os, architecture, variant: Some(text("variant")).filter(|variant| !variant.is_empty()) })
+        let os = if os.is_empty() { self.os.as_str() } else { os };
+        let end = if variant.is_empty() { String::new() } else { format!("/{variant}") };
+        let said = Self::parse(&format!("{os}/{architecture}{end}"))?;
+        let is_same = said.os == self.os && said.architecture == self.architecture;
+        Ok((!is_same).then_some(said))
     }
 
     /// As descriptors say it.

@@ -202,26 +202,25 @@ pub fn image_field(
         annotations.insert(name.to_owned(), value.to_owned());
         return Ok(true);
     }
-    // What is done anyway.
-    let done = match key {
-        "oci-mediatypes" => "images are written in the media types of OCI",
-        "force-compression" => "all layers are compressed alike",
-        "rewrite-timestamp" => "no time is later than SOURCE_DATE_EPOCH where that is set",
-        "unpack" => "an image of this machine can run at once",
+    // What is done anyway; who does not ask for it gets no less.
+    match key {
+        "force-compression" | "rewrite-timestamp" | "unpack" => Ok(true),
+        "oci-mediatypes" if value.is_empty() || crate::compile::is_true(value) => Ok(true),
+        "oci-mediatypes" => {
+            let message =
+                format!("{key}={value} is unimplemented: images are written in the media types of OCI");
+            refused(Kind::Unimplemented, message)
+        }
         "compression-level" | "platform-split" => {
-            return refused(Kind::Unimplemented, format!("the field {key} of an output is unimplemented"));
+            refused(Kind::Unimplemented, format!("the field {key} of an output is unimplemented"))
         }
         _ if key.starts_with("annotation-") || key.starts_with("annotation[") => {
             let message =
                 format!("{key} is unimplemented: annotations are of manifests, annotation.NAME=VALUE");
-            return refused(Kind::Unimplemented, message);
+            refused(Kind::Unimplemented, message)
         }
-        _ => return Ok(false),
-    };
-    if value.is_empty() || crate::compile::is_true(value) {
-        return Ok(true);
+        _ => Ok(false),
     }
-    refused(Kind::Unimplemented, format!("{key}={value} is unimplemented: {done}"))
 }
 
 /// What is said about how a result was made.

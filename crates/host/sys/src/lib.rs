@@ -40,10 +40,9 @@ pub use features::{Feature, FeatureError, Features};
 pub use mount::{MountAttributes, Propagation, map_ids, mount_sysfs, set_attributes};
 pub use parameters::{parameters, write_parameter, write_parameter_in};
 pub use process::{
-    Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals,
-    end_with_parent, exec, exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids,
-    set_ids, set_rlimit, set_up_loopback, signal, spawn, spawn_into, spawn_sibling, take_signal, trim_heap,
-    unshare, wait_signal,
+    Child, CloneFlags, SingleThreaded, all_signals, become_root, block_signals, child_signals, exec,
+    exit_now, fork, join_session_keyring, reset_signals, set_domain_name, set_fs_ids, set_ids, set_rlimit,
+    set_up_loopback, signal, spawn, spawn_into, spawn_sibling, take_signal, trim_heap, unshare, wait_signal,
 };
 pub use resolve::{open_in_root, open_or_create_in_root, open_resolved};
 pub use schedule::{SchedulerAttributes, set_io_priority, set_personality, set_scheduler};

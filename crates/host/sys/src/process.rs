@@ -60,22 +60,6 @@ impl CloneFlags {
     }
 }
 
-/// Has what a command starts killed when the thread that starts it ends, however that ends: `prctl(2)`,
-/// `PR_SET_PDEATHSIG`.
-pub fn end_with_parent(command: &mut std::process::Command) {
-    use std::os::unix::process::CommandExt;
-    let parent = rustix::process::getpid();
-    let ask = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        // It may have ended before it was asked for.
-        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
-    };
-    // SAFETY: between fork and exec only system calls are made: nothing is allocated and no lock is taken.
-    unsafe {
-        command.pre_exec(ask);
-    }
-}
-
 /// A child just started.
 #[derive(Debug)]
 pub struct Child {

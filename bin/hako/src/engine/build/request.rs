@@ -245,7 +245,6 @@ pub(super) fn to_stdout(outputs: &mut [Output]) -> anyhow::Result<Option<&mut Pa
     Ok(all.pop())
 }
 
-/// The outputs, and the names that they give the image besides `--tag`.
 /// What all outputs of a build ask for.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -313,6 +312,9 @@ fn output(text: &str, wanted: &mut Wanted) -> anyhow::Result<Output> {
     }
     if matches!(kind, "local" | "tar" | "cacheonly") && (is_of_image || !named.is_empty()) {
         bail!("{text}: {kind} makes no image, so it takes type and dest alone");
+    }
+    if kind == "cacheonly" && (dest.is_some() || push || compression.is_some()) {
+        bail!("{text}: cacheonly goes nowhere, so it takes the type alone");
     }
     wanted.names.append(&mut named);
     if dest.as_deref() == Some(Path::new(STDOUT)) && (kind == "local" || !tar) {

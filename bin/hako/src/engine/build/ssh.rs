@@ -1,18 +1,27 @@
 //! `--ssh`: the agents that a build is lent, of the user or made for it from files of keys.
 //!
-//! Keys are OpenSSH's business: an agent of ours is its `ssh-agent`, which ends with this process however that ends.
+//! Keys are OpenSSH's business. An agent of ours is its `ssh-agent`, which watches over a program and ends with it:
+//!
+//! ```text
+//! hako ──pipe──► cat ◄──looks after its parent every 10 s── ssh-agent
+//! ```
+//! However hako ends, the pipe ends with it, then `cat`, then the agent. (A signal for the parent's death would be lost:
+//! `ssh-agent` is set-group-ID.) What hako itself ends, it ends at once.
 
 use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The agent that a mount without an id means.
 const DEFAULT: &str = "default";
-/// What the directories of our agents are called, before the number of their process.
+/// What the directories of our agents are called, before some random digits.
 const PREFIX: &str = "hako-ssh-";
 
 /// Agents by id; those of ours end when this is dropped.
@@ -25,8 +34,17 @@ pub(super) struct Agents {
 /// An agent made for one build.
 #[derive(Debug)]
 struct Own {
-    process: Child,
-    dir: PathBuf,
+    dir: Locked,
+    agent: OwnedFd,
+    /// What the agent watches over, until its standard input ends.
+    watched: Child,
+}
+
+/// A directory that is somebody's as long as it is locked.
+#[derive(Debug)]
+struct Locked {
+    path: PathBuf,
+    _lock: File,
 }
 
 impl Agents {
@@ -36,6 +54,9 @@ impl Agents {
         for text in all {
             let (id, places) = text.split_once('=').unwrap_or((text, ""));
             let id = if id.is_empty() { DEFAULT } else { id };
+            if agents.sockets.contains_key(id) {
+                bail!("--ssh {text}: the id {id:?} is given twice");
+            }
             let socket = agents.one(places).with_context(|| format!("--ssh {text}"))?;
             agents.sockets.insert(id.to_owned(), socket);
         }
@@ -65,7 +86,7 @@ impl Agents {
                 (false, _) => keys.push(*place),
             }
         }
-        let own = Own::start(self.own.len())?;
+        let own = Own::start(&std::env::temp_dir())?;
         let socket = own.socket();
         self.own.push(own);
         keys.iter().try_for_each(|key| add(key, &socket))?;
@@ -82,49 +103,89 @@ fn is_socket(path: &str) -> anyhow::Result<bool> {
 }
 
 impl Own {
-    fn start(number: usize) -> anyhow::Result<Self> {
-        let parent = std::env::temp_dir();
-        sweep(&parent);
-        let dir = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let mut command = Command::new("ssh-agent");
-        command.arg("-D").arg("-a").arg(dir.join("agent"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        hako_sys::end_with_parent(&mut command);
-        let started =
-            command.spawn().context("start ssh-agent, which files of keys need (package openssh-client)");
-        let process = started.inspect_err(|_| drop(fs::remove_dir(&dir)))?;
-        let mut own = Self { process, dir };
-        // It says where it listens when it does.
+    fn start(parent: &Path) -> anyhow::Result<Self> {
+        sweep(parent);
+        let dir = Locked::new(parent)?;
+        let mut watched = Command::new("ssh-agent")
+            .arg("-a")
+            .arg(dir.path.join("agent"))
+            .args(["sh", "-c", "echo $SSH_AGENT_PID; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start ssh-agent, which files of keys need (package openssh-client)")?;
+        // Its parent says the number when it listens.
         let mut line = String::new();
-        let said = own.process.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
-        if !said.is_some_and(|read| read.is_ok_and(|read| read > 0)) {
-            bail!("ssh-agent ended before it listened");
+        if let Some(out) = watched.stdout.take() {
+            BufReader::new(out.take(64)).read_line(&mut line)?;
         }
-        Ok(own)
+        let pid = line.trim().parse().ok().and_then(Pid::from_raw);
+        let agent = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let Some(agent) = agent else {
+            drop(watched.stdin.take());
+            let said = watched.wait_with_output().map(|output| output.stderr).unwrap_or_default();
+            bail!("ssh-agent ended before it listened: {}", String::from_utf8_lossy(&said).trim());
+        };
+        Ok(Self { dir, agent, watched })
     }
 
     fn socket(&self) -> PathBuf {
-        self.dir.join("agent")
+        self.dir.path.join("agent")
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = pidfd_send_signal(&self.agent, Signal::KILL);
+        drop(self.watched.stdin.take());
+        let _ = self.watched.wait();
     }
 }
 
-/// Removes what clients left that were killed: their agents have ended with them.
+impl Locked {
+    /// Under a name that nobody can know before.
+    fn new(parent: &Path) -> anyhow::Result<Self> {
+        loop {
+            let mut random = [0; 8];
+            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+            let path = parent.join(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random)));
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .with_context(|| format!("create {}", path.display()))?;
+            // Between these two steps somebody who clears away may have taken it for one that was left.
+            let lock = File::open(&path).ok().filter(is_locked);
+            if let Some(lock) = lock.filter(|_| path.exists()) {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+    }
+}
+
+/// Whether the lock of a directory is ours now.
+fn is_locked(dir: &File) -> bool {
+    flock(dir, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes what clients of this user left that were killed: nobody holds its lock any more.
 fn sweep(parent: &Path) {
+    let user = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
-        let Some(pid) = owner.and_then(|(pid, _)| pid.parse::<u32>().ok()) else { continue };
-        if !Path::new("/proc").join(pid.to_string()).exists() {
-            // Of other users it cannot be removed.
+        let is_named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        // What stands here may be anybody's: a link is not followed.
+        let is_own = |metadata: fs::Metadata| metadata.is_dir() && metadata.uid() == user;
+        if !is_named || !entry.metadata().is_ok_and(is_own) {
+            continue;
+        }
+        // The lock is held until it is gone.
+        if let Some(_lock) = File::open(entry.path()).ok().filter(is_locked) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -180,11 +241,16 @@ mod tests {
         let agents = agents.expect("agents");
         let sockets = agents.sockets();
         assert_eq!((listed(&sockets["default"]), listed(&sockets["alone"])), (2, 1));
-        let pids: Vec<u32> = agents.own.iter().map(|own| own.process.id()).collect();
+        let ended = |own: &Own| pidfd_send_signal(&own.agent, Signal::CONT).is_err();
+        assert!(!agents.own.iter().any(ended));
+        let copies: Vec<OwnedFd> =
+            agents.own.iter().map(|own| own.agent.try_clone().expect("a copy")).collect();
         drop(agents);
-        for (pid, socket) in pids.iter().zip(sockets.values()) {
-            assert!(!Path::new("/proc").join(pid.to_string()).exists() && !socket.exists());
-            assert!(!socket.parent().is_some_and(Path::exists));
+        for (agent, socket) in copies.iter().zip(sockets.values()) {
+            // It is a readable descriptor when the process has ended.
+            let mut poll = [rustix::event::PollFd::new(agent, rustix::event::PollFlags::IN)];
+            assert_eq!(rustix::event::poll(&mut poll, None), Ok(1));
+            assert!(!socket.exists() && !socket.parent().is_some_and(Path::exists));
         }
     }
 
@@ -202,18 +268,38 @@ mod tests {
         let socket = dir.path().join("socket").display().to_string();
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bind");
         assert!(refused(&format!("id={socket},{text}")).contains("stands alone"));
+        let twice = [format!("id={socket}"), format!("id={socket}")];
+        assert!(format!("{:#}", Agents::lend(&twice).expect_err("twice")).contains("is given twice"));
     }
 
     #[test]
-    fn what_a_client_left_that_was_killed_goes_with_the_next() {
+    fn an_agent_that_cannot_listen_says_why() {
         let dir = tempfile::tempdir().expect("a directory");
-        // Above every number that a process can have.
-        let (left, own) = (dir.path().join("hako-ssh-99999999-0"), std::process::id());
-        let live = dir.path().join(format!("hako-ssh-{own}-0"));
-        for path in [&left, &live] {
-            fs::create_dir(path).expect("create");
+        let long = dir.path().join("x".repeat(100));
+        fs::create_dir(&long).expect("create");
+        let error =
+            format!("{:#}", Own::start(&long).expect_err("a name of a socket is no longer than 107 bytes"));
+        assert!(
+            error.starts_with("ssh-agent ended before it listened: ") && error.contains("too long"),
+            "{error}"
+        );
+        assert_eq!(fs::read_dir(&long).expect("read").count(), 0);
+    }
+
+    #[test]
+    fn what_a_client_left_that_was_killed_goes_with_the_next_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        let live = Locked::new(dir.path()).expect("a directory");
+        fs::create_dir(at("hako-ssh-empty")).expect("create");
+        for path in [at("hako-ssh-left"), at("other")] {
+            fs::create_dir(&path).expect("create");
+            fs::write(path.join("agent"), "").expect("write");
         }
+        fs::write(live.path.join("agent"), "").expect("write");
+        std::os::unix::fs::symlink(at("other"), at("hako-ssh-link")).expect("link");
         sweep(dir.path());
-        assert!(!left.exists() && live.exists());
+        assert!(!at("hako-ssh-left").exists() && !at("hako-ssh-empty").exists());
+        assert!(live.path.join("agent").exists() && at("other/agent").exists());
     }
 }

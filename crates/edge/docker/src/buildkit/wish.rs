@@ -119,7 +119,8 @@ impl Asked {
             request.cache_to.push(target(entry)?);
         }
         for (number, export) in self.exports.iter().enumerate() {
-            for (key, value) in &export.attributes {
+            let is_of_files = matches!(export.kind.as_str(), "local" | "tar");
+            for (key, value) in export.attributes.iter().filter(|_| !is_of_files) {
                 image_field(&mut request.annotations, key, value)?;
             }
             request.outputs.push(output(export, &out.join(number.to_string()))?);

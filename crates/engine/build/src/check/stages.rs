@@ -101,6 +101,7 @@ impl Checker<'_, '_> {
 
     fn from(&mut self, stage: &Stage) {
         self.name(stage);
+        self.foreign(stage);
         let Ok(base) = self.global(&stage.base) else { return };
         self.undeclared(stage, &base);
         let is_stage = self.file.stages.iter().any(|other| other.name.as_deref() == Some(base.text.as_str()));
@@ -111,11 +112,6 @@ impl Checker<'_, '_> {
             );
             self.add(Rule::InvalidDefaultArgInFrom, stage.line, message);
         }
-        for foreign in self.input.foreign.iter().filter(|foreign| foreign.line == stage.line) {
-            let message =
-                format!("{} is for {}, and {} is built", foreign.name, foreign.platform, foreign.wanted);
-            self.add(Rule::InvalidBaseImagePlatform, stage.line, message);
-        }
         let Some(platform) = &stage.platform else { return };
         let Ok(expanded) = self.global(platform) else { return };
         self.undeclared(stage, &expanded);
@@ -125,6 +121,14 @@ impl Checker<'_, '_> {
         }
         if expanded.used.is_empty() && expanded.missing.is_empty() {
             self.constant(stage, &expanded.text);
+        }
+    }
+
+    /// Of the image that was really built on, whatever the defaults say.
+    fn foreign(&mut self, stage: &Stage) {
+        for base in self.input.foreign.iter().filter(|base| base.line == stage.line) {
+            let message = format!("{} is for {}, and {} is built", base.name, base.platform, base.wanted);
+            self.add(Rule::InvalidBaseImagePlatform, stage.line, message);
         }
     }
 

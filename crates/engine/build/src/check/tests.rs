@@ -103,6 +103,8 @@ fn a_base_image_for_another_platform_is_found_where_it_is_named() {
     let findings = found("ARG V=1\nFROM b AS b\nFROM a\nCOPY --from=b / /\n");
     assert_eq!((findings[0].rule, findings[0].line, findings.len()), (Rule::InvalidBaseImagePlatform, 3, 1));
     assert_eq!(findings[0].message, "a is for linux/arm64, and linux/amd64 is built");
+    let given = found("ARG BASE\n# given by who builds\nFROM ${BASE:?needed}\n");
+    assert!(given.iter().any(|finding| finding.rule == Rule::InvalidBaseImagePlatform), "{given:?}");
     assert_eq!(found("# check=skip=InvalidBaseImagePlatform\n\nFROM a\n"), []);
 }
 

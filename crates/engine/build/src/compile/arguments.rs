@@ -46,22 +46,34 @@ pub(super) fn globals(
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// `SOURCE_DATE_EPOCH` of the one who builds, whose environment is not this process's, else what an ARG before the first
-/// FROM says. An empty one is none: so a build can be without what the file says.
+/// FROM says, for the first of several platforms. An empty one is none: so a build can be without what the file says.
 pub(crate) fn epoch(file: &Dockerfile, name: &str, request: &BuildRequest) -> Result<Option<i64>> {
-    let of_file = || {
-        let target = Platform::all(&request.platforms)?.into_iter().next().unwrap_or_else(Platform::own);
-        Ok::<_, Error>(globals(file, name, request, &target)?.remove(EPOCH))
+    if let Some(given) = request.args.get(EPOCH) {
+        return seconds(given).map_err(|message| Error::new(Kind::Invalid, message));
+    }
+    let is_it = |step: &&Step| match &step.instruction {
+        Instruction::Arg(arguments) => {
+            arguments.iter().any(|(key, default)| key == EPOCH && default.is_some())
+        }
+        _ => false,
     };
-    let said = match request.args.get(EPOCH) {
-        Some(said) => Some(said.clone()),
-        None => of_file()?,
-    };
-    let parse = |text: String| {
-        let failed =
-            |_| Error::new(Kind::Invalid, format!("{EPOCH}={text} is not a number of seconds since 1970"));
-        text.parse().map_err(failed)
-    };
-    said.filter(|text| !text.is_empty()).map(parse).transpose()
+    let Some(step) = file.global_args.iter().rfind(is_it) else { return Ok(None) };
+    let target = Platform::all(&request.platforms)?.into_iter().next().unwrap_or_else(Platform::own);
+    let said = globals(file, name, request, &target)?.remove(EPOCH).unwrap_or_default();
+    Ok(seconds(&said).map_err(|message| refuse(name, step.line, &step.text, message))?)
+}
+
+fn seconds(text: &str) -> Result<Option<i64>, String> {
+    match text {
+        "" => Ok(None),
+        "context" => {
+            Err(format!("{EPOCH}=context is unimplemented: give it the number of seconds since 1970"))
+        }
+        _ => text
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("{EPOCH}={text} is not a number of seconds since 1970")),
+    }
 }
 
 /// BuildKit's word for an index also where there is one platform.

@@ -52,7 +52,7 @@ impl Stage<'_, '_> {
         let image = self.image(name)?;
         let node = self.compiler.image_node(&image, place);
         self.state = State::of(&image, node);
-        if let Some(platform) = self.platform.other_of(&image) {
+        if let Some(platform) = self.platform.other_of(&image)? {
             self.compiler.foreign.insert(ForeignBase {
                 line: place.line,
                 name: name.to_string(),

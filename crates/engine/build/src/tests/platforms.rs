@@ -162,16 +162,19 @@ fn files_for_several_platforms_have_a_directory_each() {
     assert!(error.chain().contains("several platforms: write type=oci"), "{}", error.chain());
 }
 
-/// The name of an image whose program is this machine's, and which says that it is for arm64.
-fn foreign(bench: &Bench) -> &'static str {
+/// The image `strange` has a program of this machine and says that it is for arm64.
+fn foreign(bench: &Bench) {
+    says(bench, hako_oci::image::Arch::ARM64);
+}
+
+/// The image `strange` says that it is for that.
+fn says(bench: &Bench, architecture: hako_oci::image::Arch) {
     let tar = hako_image::busybox_rootfs(std::path::Path::new("/bin/busybox")).unwrap();
-    let config =
-        hako_oci::image::ImageConfigurationBuilder::default().architecture(hako_oci::image::Arch::ARM64);
+    let config = hako_oci::image::ImageConfigurationBuilder::default().architecture(architecture);
     let rootfs =
         hako_oci::image::RootFsBuilder::default().typ("layers").diff_ids(Vec::<String>::new()).build();
     let config = config.os(hako_oci::image::Os::Linux).rootfs(rootfs.unwrap()).build().unwrap();
     bench.images.import_rootfs(tar.as_slice(), &"strange".parse().unwrap(), config).unwrap();
-    "strange"
 }
 
 fn checked(events: &[BuildEvent]) -> Vec<(&'static str, usize, String)> {
@@ -220,4 +223,16 @@ fn what_is_for_another_platform_runs_only_by_an_emulator_and_is_refused_where_no
         "{error}"
     );
     bench.is_clean();
+}
+
+#[test]
+fn what_an_image_says_of_its_platform_is_read_like_what_is_asked_for_and_shown_by_nobody_if_it_is_none() {
+    let bench = Bench::new("FROM strange\nRUN echo here > /here\n");
+    says(&bench, hako_oci::image::Arch::Other("x86_64".into()));
+    let (image, events) = bench.try_build(bench.request());
+    assert_eq!(bench.read(&image.unwrap(), "here"), "here\n");
+    assert_eq!(checked(&events), [], "that is another word for amd64");
+    says(&bench, hako_oci::image::Arch::Other("arm\u{1b}[2J\nwarning: all is well".into()));
+    let error = bench.try_build(bench.request()).0.unwrap_err().chain();
+    assert!(error.contains("Dockerfile:1: ") && !error.contains('\u{1b}'), "{error}");
 }

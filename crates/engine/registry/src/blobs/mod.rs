@@ -38,6 +38,11 @@ pub trait BlobStore: std::fmt::Debug + Send + Sync {
     /// Deletes a blob; one that is not there is deleted already.
     async fn delete(&self, digest: Digest) -> Result<()>;
 
+    /// Ends uploads that nobody is at work on; returns how many there were. What fails is tried again in the next round.
+    async fn end_unended(&self) -> usize {
+        0
+    }
+
     /// Every blob there is, for the sweep.
     async fn list(&self) -> Result<BoxStream<'static, Result<Digest>>>;
 }

@@ -6,11 +6,11 @@
 //! complete   the object is there               ──> DIR/NAME goes
 //! abort      the service forgets the parts     ──> DIR/NAME goes
 //! ```
-//! What is in `DIR` and not of this process is of one that was killed: the sweep ends it. A service has no other way to
-//! tell such uploads from those that go on. Killed between the first two steps, the upload has no parts that take space.
+//! What is in `DIR` and not at work in this process is of one that was killed, or could not be ended when it should have been:
+//! the collector ends it. A service has no other way to tell such uploads from those that go on. Killed between the first
+//! two steps, the upload has no parts that take space.
 
 use async_trait::async_trait;
-use hako_error::{Error, Kind, Result};
 use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -18,6 +18,7 @@ use object_store::{MultipartId, MultipartUpload, PutPayload, PutResult, UploadPa
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,22 +51,27 @@ impl Unended {
         self.0.own.lock().contains(name)
     }
 
-    /// Begins an upload to `path` under a name that nobody else has.
+    /// Takes a name that nobody else has for an upload of this process.
+    pub(super) fn name(&self) -> Name {
+        let name = uuid::Uuid::new_v4().to_string();
+        self.0.own.lock().insert(name.clone());
+        Name { unended: self.clone(), name }
+    }
+
+    /// Begins an upload to `path` under a name of this process.
     pub(super) async fn begin(
         &self,
         store: &Arc<AmazonS3>,
         path: &Path,
-        name: String,
+        name: &Name,
     ) -> Result<Recorded, BeginError> {
-        self.0.own.lock().insert(name.clone());
-        let begun = store.create_multipart(path).await;
-        let id = begun.inspect_err(|_| self.forget(&name)).map_err(BeginError::Service)?;
+        let id = store.create_multipart(path).await.map_err(BeginError::Service)?;
         let upload = Recorded {
             unended: self.clone(),
             store: Arc::clone(store),
             path: path.clone(),
             id,
-            name,
+            name: name.name.clone(),
             count: 0,
             sent: Arc::default(),
         };
@@ -78,11 +84,19 @@ impl Unended {
         Ok(upload)
     }
 
+    /// On the disk before the first part is sent.
     async fn record(&self, upload: &Recorded) -> std::io::Result<()> {
-        let Some(dir) = &self.0.dir else { return Ok(()) };
+        let Some(dir) = self.0.dir.clone() else { return Ok(()) };
         let record = Record { path: upload.path.to_string(), id: upload.id.clone() };
-        tokio::fs::create_dir_all(dir).await?;
-        tokio::fs::write(dir.join(&upload.name), serde_json::to_vec(&record)?).await
+        let (bytes, name) = (serde_json::to_vec(&record)?, upload.name.clone());
+        let write = move || {
+            std::fs::create_dir_all(&dir)?;
+            let mut file = std::fs::File::create(dir.join(name))?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            std::fs::File::open(&dir)?.sync_all()
+        };
+        tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     fn forget(&self, name: &str) {
@@ -92,12 +106,11 @@ impl Unended {
         {
             tracing::warn!(%error, name, "the record of an upload to the bucket stays");
         }
-        self.0.own.lock().remove(name);
     }
 
-    /// Ends what a process left that was killed; returns how many there were.
-    pub(super) async fn sweep(&self, store: &AmazonS3) -> Result<usize> {
-        let Some(dir) = &self.0.dir else { return Ok(0) };
+    /// Ends what nobody is at work on; returns how many there were. What cannot be ended stays for the next time.
+    pub(super) async fn sweep(&self, store: &AmazonS3) -> usize {
+        let Some(dir) = &self.0.dir else { return 0 };
         let mut ended = 0;
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -107,19 +120,40 @@ impl Unended {
             // One that was cut off has begun no upload whose id is known.
             let read = std::fs::read(entry.path()).ok();
             let record = read.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-            if let Some(Record { path, id }) = record {
-                match store.abort_multipart(&Path::from(path), &id).await {
+            // A path is written as it is sent, so it is taken as it is.
+            let known = record.and_then(|record| Some((Path::parse(&record.path).ok()?, record.id)));
+            if let Some((path, id)) = known {
+                match store.abort_multipart(&path, &id).await {
                     Ok(()) => ended += 1,
                     Err(object_store::Error::NotFound { .. }) => {}
                     Err(error) => {
-                        return Err(Error::new(Kind::Unavailable, "cannot end an upload to the bucket")
-                            .with_source(error));
+                        tracing::warn!(%error, %path, "cannot end an upload to the bucket, trying again later");
+                        continue;
                     }
                 }
             }
             self.forget(&name);
         }
-        Ok(ended)
+        ended
+    }
+}
+
+/// A name at which this process is at work until it is dropped.
+#[derive(Debug)]
+pub(super) struct Name {
+    unended: Unended,
+    name: String,
+}
+
+impl Name {
+    pub(super) fn as_str(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        self.unended.0.own.lock().remove(&self.name);
     }
 }
 
@@ -169,10 +203,13 @@ impl MultipartUpload for Recorded {
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {
-        let aborted = self.store.abort_multipart(&self.path, &self.id).await;
-        if aborted.is_ok() {
-            self.unended.forget(&self.name);
+        match self.store.abort_multipart(&self.path, &self.id).await {
+            // The answer to its completion may have been lost.
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {
+                self.unended.forget(&self.name);
+                Ok(())
+            }
+            other => other,
         }
-        aborted
     }
 }

@@ -5,10 +5,10 @@
 //! PREFIX/blobs/sha256/HEX       a blob: copied there by the service once its bytes were hashed
 //! ```
 //!
-//! A crash leaves objects below `uploads/` and unfinished multipart uploads; the sweep removes the former and ends the latter,
-//! which are written down where the records are ([`super::parts`]). One process uses a prefix at a time.
+//! A crash leaves objects below `uploads/`, which the sweep removes, and unfinished multipart uploads, which are written down
+//! where the records are and ended by the collector ([`super::parts`]). One process uses a prefix at a time.
 
-use super::parts::{BeginError, Unended};
+use super::parts::{BeginError, Name, Unended};
 use super::transport::Transport;
 use super::{BlobBody, BlobStore, BlobUpload};
 use crate::config::S3Config;
@@ -80,8 +80,8 @@ impl S3Blobs {
         self.below(&["blobs", "sha256", &digest.hex()])
     }
 
-    /// Begins an upload in parts to `path`, under a name of its own.
-    async fn parts(&self, path: &Path, name: String) -> Result<WriteMultipart> {
+    /// Begins an upload in parts to `path`.
+    async fn parts(&self, path: &Path, name: &Name) -> Result<WriteMultipart> {
         let upload = self.unended.begin(&self.store, path, name).await.map_err(|error| match error {
             BeginError::Service(error) => failed("begin")(error),
             BeginError::Record(error) => {
@@ -100,7 +100,8 @@ impl S3Blobs {
         if size <= self.copy_limit_bytes {
             return self.store.copy(from, to).await.map_err(failed("copy"));
         }
-        let mut parts = self.parts(to, uuid::Uuid::new_v4().to_string()).await?;
+        let name = self.unended.name();
+        let mut parts = self.parts(to, &name).await?;
         let mut begin = 0;
         while begin < size {
             let end = size.min(begin + PART_BYTES as u64);
@@ -112,7 +113,7 @@ impl S3Blobs {
             match read {
                 Ok(bytes) => parts.put(bytes),
                 Err(error) => {
-                    // What cannot be ended now is ended by the next sweep.
+                    // What cannot be ended now is ended by the collector.
                     let _ = parts.abort().await;
                     return Err(failed("copy")(error));
                 }
@@ -178,10 +179,16 @@ fn digest_of(object: &ObjectMeta) -> Option<Digest> {
 #[async_trait]
 impl BlobStore for S3Blobs {
     async fn begin(&self, _what: &str) -> Result<Box<dyn BlobUpload>> {
-        let name = uuid::Uuid::new_v4().to_string();
-        let path = self.below(&["uploads", &name]);
-        let parts = Some(self.parts(&path, name).await?);
-        Ok(Box::new(S3Upload { blobs: self.clone(), path, parts, hasher: Hasher::new(), size: 0 }))
+        let blobs = self.clone();
+        // To its end also if the client goes away meanwhile: what has begun is known then, and ended.
+        let begun = tokio::spawn(async move {
+            let name = blobs.unended.name();
+            let path = blobs.below(&["uploads", name.as_str()]);
+            let parts = Some(blobs.parts(&path, &name).await?);
+            Ok::<_, Error>(S3Upload { blobs, path, name: Some(name), parts, hasher: Hasher::new(), size: 0 })
+        });
+        let ended = |error| Error::new(Kind::Internal, "a task ended early").with_source(error);
+        Ok(Box::new(begun.await.map_err(ended)??))
     }
 
     async fn put(&self, _what: &str, bytes: Bytes) -> Result<Blob> {
@@ -215,11 +222,11 @@ impl BlobStore for S3Blobs {
         self.remove(&self.blob(digest)).await
     }
 
+    async fn end_unended(&self) -> usize {
+        self.unended.sweep(&self.store).await
+    }
+
     async fn list(&self) -> Result<BoxStream<'static, Result<Digest>>> {
-        let ended = self.unended.sweep(&self.store).await?;
-        if ended > 0 {
-            tracing::info!(uploads = ended, "ended uploads to the bucket that a crash had left");
-        }
         let mut stale = self.store.list(Some(&self.below(&["uploads"])));
         while let Some(object) = stale.next().await {
             let path = object.map_err(failed("list"))?.location;
@@ -243,6 +250,8 @@ impl BlobStore for S3Blobs {
 struct S3Upload {
     blobs: S3Blobs,
     path: Path,
+    /// Until nothing of it is at its path.
+    name: Option<Name>,
     /// `None` once it ended.
     parts: Option<WriteMultipart>,
     hasher: Hasher,
@@ -296,7 +305,9 @@ impl BlobUpload for S3Upload {
 impl Drop for S3Upload {
     fn drop(&mut self) {
         if let (Some(parts), Ok(runtime)) = (self.parts.take(), tokio::runtime::Handle::try_current()) {
+            let name = self.name.take();
             runtime.spawn(async move {
+                let _name = name;
                 if let Err(error) = parts.abort().await {
                     tracing::warn!(%error, "an upload to the bucket could not be ended");
                 }

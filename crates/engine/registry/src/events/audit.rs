@@ -63,7 +63,7 @@ fn line(happened: &Happened) -> String {
         "status": happened.status,
         "milliseconds": u64::try_from(happened.took.as_millis()).unwrap_or(u64::MAX),
     });
-    if let Some(tried) = happened.who.tried() {
+    if let Some(tried) = happened.who.tried().filter(|_| happened.status == 401) {
         line["tried"] = tried.into();
     }
     line.to_string()

@@ -11,7 +11,7 @@ const PIECE: usize = 256;
 /// What a round removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Uploads that were idle for too long.
+    /// Uploads that were idle for too long, or that a crash left in a bucket.
     pub uploads: usize,
     /// Links whose lease was over.
     pub links: usize,
@@ -22,10 +22,9 @@ pub struct Collected {
 impl Registry {
     /// One round: ends what is over and deletes what nobody has. Everything else goes on meanwhile.
     pub async fn collect(&self) -> Result<Collected, RegistryError> {
-        let mut done = Collected {
-            uploads: self.inner.uploads.expire(self.inner.limits.upload_idle),
-            ..Collected::default()
-        };
+        let idle = self.inner.uploads.expire(self.inner.limits.upload_idle);
+        let left = self.inner.blobs.end_unended().await;
+        let mut done = Collected { uploads: idle + left, ..Collected::default() };
         loop {
             let now = now_unix_s();
             let links = self.change(move |metadata| metadata.expire(now, PIECE)).await?;
