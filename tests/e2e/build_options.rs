@@ -267,13 +267,14 @@ fn an_agent_with_keys_ends_also_when_its_build_is_killed() {
     fs::create_dir(&places).unwrap();
     let mut client = desk.command(&["--progress=plain", "--ssh", &format!("default={key}"), &main]);
     let mut client = client.env("TMPDIR", &places).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(client.stderr.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line.contains("RUN --mount")), "the step runs");
+    let mut lines = BufReader::new(client.stderr.take().unwrap()).lines();
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| line.contains("RUN --mount")), "the step runs");
     let dir = fs::read_dir(&places).unwrap().next().unwrap().unwrap().path();
     let listens = || UnixStream::connect(dir.join("agent")).is_ok();
     assert!(listens());
     client.kill().unwrap();
     client.wait().unwrap();
+    drop(lines);
     // It looks every ten seconds whether what it watches over is there.
     while listens() {
         std::thread::sleep(Duration::from_millis(100));
