@@ -186,6 +186,16 @@ pub enum RegistryError {
         /// The manifest's type.
         media_type: String,
     },
+    /// What the request presumed is not so.
+    #[error("{field} does not hold for {reference} of {repository}; ask for it again, then decide anew")]
+    ConditionFailed {
+        /// The field that said so.
+        field: &'static str,
+        /// The repository.
+        repository: Repository,
+        /// The tag or digest.
+        reference: Reference,
+    },
     /// No repository name.
     #[error("{name:?} is not a repository name")]
     NameInvalid {
@@ -310,7 +320,7 @@ impl RegistryError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::BlobUnknown { .. } => ErrorCode::BlobUnknown,
-            Self::BlobHeld { .. } | Self::Denied { .. } => ErrorCode::Denied,
+            Self::BlobHeld { .. } | Self::Denied { .. } | Self::ConditionFailed { .. } => ErrorCode::Denied,
             Self::UploadUnknown { .. } => ErrorCode::BlobUploadUnknown,
             Self::UploadInvalid { .. } | Self::OutOfOrder { .. } | Self::BodyCut => {
                 ErrorCode::BlobUploadInvalid
@@ -360,9 +370,10 @@ impl Classify for RegistryError {
             | Self::NotAcceptable { .. }
             | Self::NameUnknown { .. }
             | Self::NoRoute => Kind::NotFound,
-            Self::BlobHeld { .. } | Self::ManifestHeld { .. } | Self::InUse { .. } => {
-                Kind::FailedPrecondition
-            }
+            Self::BlobHeld { .. }
+            | Self::ManifestHeld { .. }
+            | Self::ConditionFailed { .. }
+            | Self::InUse { .. } => Kind::FailedPrecondition,
             Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::Denied { .. } => Kind::Forbidden,
             Self::Unsupported { .. } => Kind::Unimplemented,

@@ -54,6 +54,7 @@ mod auth;
 mod blobs;
 mod check;
 mod clock;
+mod condition;
 pub mod config;
 mod error;
 mod events;

@@ -2,9 +2,10 @@
 
 use crate::blobs::{BlobBody, BlobStore};
 use crate::clock::now_unix_s;
+use crate::condition::Conditions;
 use crate::error::RegistryError;
 use crate::manifest::Manifest;
-use crate::metadata::{LinkRecord, ManifestRecord, Metadata, NewManifest};
+use crate::metadata::{LinkRecord, ManifestRecord, Metadata, NewManifest, Target};
 use crate::name::{Reference, Repository, Tag};
 use crate::policy::Policy;
 use crate::stripes::Stripes;
@@ -158,12 +159,12 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// Puts a manifest under its digest and perhaps under tags.
+    /// Puts a manifest under its digest and perhaps under tags, if what is presumed is so.
     pub(crate) async fn put_manifest(
         &self,
         repository: &Repository,
         digest: Digest,
-        tags: Vec<Tag>,
+        target: Target,
         content_type: Option<&str>,
         bytes: Bytes,
     ) -> Result<Manifest, RegistryError> {
@@ -178,7 +179,7 @@ impl Registry {
             artifact_type: manifest.artifact_type.clone(),
             annotations: manifest.annotations.clone(),
         };
-        self.store_manifest(repository, digest, tags, record, manifest.sizes.clone(), bytes).await?;
+        self.store_manifest(repository, digest, target, record, manifest.sizes.clone(), bytes).await?;
         Ok(manifest)
     }
 
@@ -187,14 +188,18 @@ impl Registry {
         &self,
         repository: &Repository,
         digest: Digest,
-        tags: Vec<Tag>,
+        target: Target,
         record: ManifestRecord,
         sizes: Vec<(Digest, u64)>,
         bytes: Bytes,
     ) -> Result<(), RegistryError> {
         let (registry, repository) = (self.clone(), repository.clone());
-        let immutable: Vec<Tag> =
-            tags.iter().filter(|tag| self.inner.policy.is_immutable(&repository, tag)).cloned().collect();
+        let immutable: Vec<Tag> = target
+            .tags
+            .iter()
+            .filter(|tag| self.inner.policy.is_immutable(&repository, tag))
+            .cloned()
+            .collect();
         let quota_bytes = self.inner.policy.quota_bytes(&repository);
         finish(async move {
             let _digest = registry.inner.stripes.lock(digest).await;
@@ -206,7 +211,7 @@ impl Registry {
                     digest,
                     record,
                     sizes: &sizes,
-                    tags: &tags,
+                    target: &target,
                     immutable: &immutable,
                     quota_bytes,
                 })
@@ -228,11 +233,12 @@ impl Registry {
         recorded
     }
 
-    /// Removes what a tag or a digest names.
+    /// Removes what a tag or a digest names, if what is presumed of it is so.
     pub(crate) async fn delete_manifest(
         &self,
         repository: &Repository,
         reference: Reference,
+        presumed: Conditions,
     ) -> Result<Digest, RegistryError> {
         let (name, asked, until) = (repository.clone(), reference.clone(), self.lease_end());
         let policy = self.inner.policy.clone();
@@ -241,10 +247,11 @@ impl Registry {
                 Reference::Tag(tag) if policy.is_immutable(&name, tag) => Err(RegistryError::Denied {
                     problem: format!("tag {tag} of {name} is immutable and cannot be deleted"),
                 }),
-                Reference::Tag(tag) => metadata.delete_tag(&name, tag),
+                Reference::Tag(tag) => metadata.delete_tag(&name, tag, &presumed),
                 Reference::Digest(digest) => {
-                    let deleted = metadata
-                        .delete_manifest(&name, *digest, until, &|tag| policy.is_immutable(&name, tag))?;
+                    let is_immutable = |tag: &Tag| policy.is_immutable(&name, tag);
+                    let deleted =
+                        metadata.delete_manifest(&name, *digest, until, &is_immutable, &presumed)?;
                     Ok(deleted.map(|_| *digest))
                 }
             })

@@ -2,16 +2,16 @@
 
 use super::request::header;
 use super::{Answer, Body, CONTENT_DIGEST, Front, Request, empty, range, set};
+use crate::condition::Conditions;
 use crate::error::RegistryError;
-use crate::name::Repository;
+use crate::name::{Reference, Repository};
 use crate::registry::Registry;
 use crate::upstream::{Fetched, Origin};
 use hako_names::Digest;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
-    RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 /// `GET` and `HEAD …/blobs/DIGEST`, with ranges and conditions (RFC 9110 sections 13 and 14).
 pub(super) async fn get(front: &Front, name: &Repository, digest: Digest, request: &Request) -> Answer {
@@ -26,7 +26,9 @@ pub(super) async fn get(front: &Front, name: &Repository, digest: Digest, reques
         (link, _) => link?.size,
     };
     let headers = request.headers();
-    if is_known(headers, digest) {
+    let conditions = Conditions::of(headers);
+    conditions.before_read(name, &Reference::Digest(digest), digest)?;
+    if conditions.is_known(digest) {
         let mut response = empty(StatusCode::NOT_MODIFIED);
         describe(&mut response, digest);
         return Ok(response);
@@ -68,8 +70,11 @@ async fn pull_through(
         RegistryError::Upstream { source } if source.is_not_found() => unknown(),
         other => other,
     };
-    let (length, body) = if request.method() == Method::HEAD {
+    let conditions = Conditions::of(request.headers());
+    // What will be refused is not fetched.
+    let (length, body) = if request.method() == Method::HEAD || !conditions.is_match(Some(digest)) {
         let size = origin.blob_size(digest).await.map_err(known)?.ok_or_else(unknown)?;
+        conditions.before_read(name, &Reference::Digest(digest), digest)?;
         (size, Body::empty())
     } else {
         let is_whole = !request.headers().contains_key(RANGE);
@@ -87,7 +92,17 @@ async fn pull_through(
 }
 
 /// `DELETE …/blobs/DIGEST`.
-pub(super) async fn delete(registry: &Registry, name: &Repository, digest: Digest) -> Answer {
+pub(super) async fn delete(
+    registry: &Registry,
+    name: &Repository,
+    digest: Digest,
+    request: &Request,
+) -> Answer {
+    // A blob that is there is what it was. Of one that cannot be deleted anyway, that is said.
+    if registry.metadata().link(name, digest)?.is_some_and(|link| link.holds == 0) {
+        let conditions = Conditions::of(request.headers());
+        conditions.before_change(name, &Reference::Digest(digest), Some(digest))?;
+    }
     registry.delete_blob(name, digest).await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
@@ -101,18 +116,4 @@ fn describe(response: &mut Response<Body>, digest: Digest) {
 
 pub(super) fn etag(digest: Digest) -> String {
     format!("\"{digest}\"")
-}
-
-/// Whether `If-None-Match` says that the client has it.
-pub(super) fn is_known(headers: &HeaderMap, digest: Digest) -> bool {
-    let is_same = |tag: &str| {
-        let tag = tag.trim();
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == digest.to_string()
-    };
-    headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(is_same)
 }

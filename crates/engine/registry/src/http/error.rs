@@ -34,6 +34,7 @@ fn status(error: &RegistryError) -> StatusCode {
         RegistryError::BlobHeld { .. }
         | RegistryError::ManifestHeld { .. }
         | RegistryError::Unsupported { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        RegistryError::ConditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
         RegistryError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         RegistryError::ManifestBlobUnknown { .. } => StatusCode::NOT_FOUND,
         RegistryError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -1,11 +1,12 @@
 //! Pulling, pushing and deleting manifests.
 
-use super::blobs::{etag, is_known};
+use super::blobs::etag;
 use super::request::{bytes, header, query_all};
 use super::{Answer, Body, CONTENT_DIGEST, Front, OCI_SUBJECT, Request, STALE, empty, set};
+use crate::condition::Conditions;
 use crate::error::RegistryError;
 use crate::manifest::{self, Manifest};
-use crate::metadata::ManifestRecord;
+use crate::metadata::{ManifestRecord, Target};
 use crate::name::{Reference, Repository, Tag};
 use crate::registry::Registry;
 use crate::upstream::Freshness;
@@ -22,8 +23,10 @@ pub(super) async fn get(front: &Front, name: &Repository, reference: Reference, 
     };
     let found = registry.manifest(name, &reference)?;
     let (digest, record) = negotiate(registry, name, &reference, found, headers).await?;
+    let conditions = Conditions::of(headers);
+    conditions.before_read(name, &reference, digest)?;
     let mut response =
-        empty(if is_known(headers, digest) { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+        empty(if conditions.is_known(digest) { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     set(&mut response, CONTENT_DIGEST, digest.to_string());
     set(&mut response, ETAG, etag(digest));
     if freshness == Freshness::Stale {
@@ -97,6 +100,7 @@ pub(super) async fn put(
     let mut tags: Vec<Tag> =
         query_all(&request, "tag")?.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?;
     let content_type = header(request.headers(), &CONTENT_TYPE).map(str::to_owned);
+    let conditions = Conditions::of(request.headers());
     let bytes = bytes(request.into_body(), manifest::SIZE_LIMIT, "a manifest").await?;
     let actual = Digest::of(&bytes);
     match &reference {
@@ -111,7 +115,8 @@ pub(super) async fn put(
         Reference::Digest(_) => {}
     }
     let tag_headers: Vec<String> = tags.iter().map(ToString::to_string).collect();
-    let manifest = registry.put_manifest(name, actual, tags, content_type.as_deref(), bytes).await?;
+    let target = Target { tags, presumed: Some((reference.clone(), conditions)) };
+    let manifest = registry.put_manifest(name, actual, target, content_type.as_deref(), bytes).await?;
     let mut response = empty(StatusCode::CREATED);
     set(&mut response, LOCATION, format!("/v2/{name}/manifests/{reference}"));
     set(&mut response, CONTENT_DIGEST, actual.to_string());
@@ -129,7 +134,12 @@ pub(super) async fn put(
 }
 
 /// `DELETE …/manifests/REFERENCE`: a tag only, or a manifest with its tags.
-pub(super) async fn delete(registry: &Registry, name: &Repository, reference: Reference) -> Answer {
-    registry.delete_manifest(name, reference).await?;
+pub(super) async fn delete(
+    registry: &Registry,
+    name: &Repository,
+    reference: Reference,
+    request: &Request,
+) -> Answer {
+    registry.delete_manifest(name, reference, Conditions::of(request.headers())).await?;
     Ok(empty(StatusCode::ACCEPTED))
 }

@@ -204,7 +204,9 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
         (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => {
             blobs::get(front, &name, digest, &request).await
         }
-        (Route::Blob(name, digest), &Method::DELETE) => blobs::delete(registry, &name, digest).await,
+        (Route::Blob(name, digest), &Method::DELETE) => {
+            blobs::delete(registry, &name, digest, &request).await
+        }
         (Route::Uploads(name), &Method::POST) => uploads::begin(registry, caller, &name, request).await,
         (Route::Upload(name, id), &Method::GET | &Method::HEAD) => uploads::status(registry, &name, &id),
         (Route::Upload(name, id), &Method::PATCH) => uploads::patch(registry, &name, &id, request).await,
@@ -217,7 +219,7 @@ async fn operate(front: &Front, caller: &Caller, route: Route, request: Request)
             manifests::put(registry, &name, reference, request).await
         }
         (Route::Manifest(name, reference), &Method::DELETE) => {
-            manifests::delete(registry, &name, reference).await
+            manifests::delete(registry, &name, reference, &request).await
         }
         (route, method) => Err(RegistryError::Unsupported {
             what: format!("{method} is not supported for {}", route.what()),

@@ -4,18 +4,20 @@ use super::Metadata;
 use super::tables::{
     MANIFESTS, REFERRERS, Step, TAGGED, TAGS, decode, get_link, held_by, refuse, release, remove_link,
 };
+use crate::condition::Conditions;
 use crate::error::RegistryError;
-use crate::name::{Repository, Tag};
+use crate::name::{Reference, Repository, Tag};
 use hako_names::Digest;
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
 
 impl Metadata {
-    /// Removes a tag; what it led to stays. `None` if there is no such tag.
+    /// Removes a tag, if what is presumed of it is so; what it led to stays. `None` if there is no such tag.
     pub(crate) fn delete_tag(
         &self,
         repository: &Repository,
         tag: &Tag,
+        presumed: &Conditions,
     ) -> Result<Option<Digest>, RegistryError> {
         self.write("delete a tag", |transaction| {
             let removed = transaction
@@ -24,22 +26,30 @@ impl Metadata {
                 .map(|digest| digest.value().to_owned());
             let Some(digest) = removed else { return Ok(Ok(None)) };
             transaction.open_table(TAGGED)?.remove((repository.as_str(), digest.as_str(), tag.as_str()))?;
-            Ok(Ok(digest.parse().ok()))
+            let digest = digest.parse().ok();
+            refuse!(presumed.before_change(repository, &Reference::Tag(tag.clone()), digest));
+            Ok(Ok(digest))
         })
     }
 
-    /// Removes a manifest with the tags that lead to it, unless one of them is immutable or an index names it; what only
-    /// it named stays until `leased_until_unix_s`. `None` if there is no such manifest.
+    /// Removes a manifest with the tags that lead to it, unless one of them is immutable, an index names it, or what is
+    /// presumed of it is not so; what only it named stays until `leased_until_unix_s`. `None` if there is no such manifest.
     pub(crate) fn delete_manifest(
         &self,
         repository: &Repository,
         digest: Digest,
         leased_until_unix_s: u64,
         is_immutable: &dyn Fn(&Tag) -> bool,
+        presumed: &Conditions,
     ) -> Result<Option<Vec<Tag>>, RegistryError> {
         self.write("delete a manifest", |transaction| {
             refuse!(refuse_held(transaction, repository, digest, is_immutable)?);
-            delete_manifest(transaction, repository, digest, leased_until_unix_s, is_immutable)
+            let deleted =
+                delete_manifest(transaction, repository, digest, leased_until_unix_s, is_immutable)?;
+            if matches!(deleted, Ok(Some(_))) {
+                refuse!(presumed.before_change(repository, &Reference::Digest(digest), Some(digest)));
+            }
+            Ok(deleted)
         })
     }
 

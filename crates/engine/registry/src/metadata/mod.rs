@@ -14,7 +14,7 @@ mod retain;
 mod tables;
 mod verify;
 
-pub(crate) use push::NewManifest;
+pub(crate) use push::{NewManifest, Target};
 pub(crate) use records::{LinkRecord, ManifestRecord};
 pub(crate) use retain::AgedTag;
 

@@ -7,8 +7,9 @@ use super::tables::{
 };
 use super::{Metadata, tables};
 use crate::clock::now_unix_s;
+use crate::condition::Conditions;
 use crate::error::RegistryError;
-use crate::name::{Repository, Tag};
+use crate::name::{Reference, Repository, Tag};
 use hako_names::Digest;
 use redb::{ReadableTable, WriteTransaction};
 
@@ -20,12 +21,20 @@ pub(crate) struct NewManifest<'a> {
     pub record: ManifestRecord,
     /// What it says of the sizes of what it names.
     pub sizes: &'a [(Digest, u64)],
-    /// Tags that lead to it from now on.
-    pub tags: &'a [Tag],
+    pub target: &'a Target,
     /// Which of those tags must not move when they lead elsewhere already.
     pub immutable: &'a [Tag],
     /// The quota of the repository.
     pub quota_bytes: Option<u64>,
+}
+
+/// As what a manifest is put.
+#[derive(Debug, Default)]
+pub(crate) struct Target {
+    /// Tags that lead to it from now on.
+    pub tags: Vec<Tag>,
+    /// What must be so of a tag or digest just before.
+    pub presumed: Option<(Reference, Conditions)>,
 }
 
 impl Metadata {
@@ -99,11 +108,20 @@ impl Metadata {
                 return Ok(Err(RegistryError::ManifestBlobUnknown { repository, missing }));
             }
             refuse!(compare_sizes(transaction, new)?);
+            let presumed = match &new.target.presumed {
+                Some((reference, conditions)) => {
+                    let current = current(transaction, new.repository.as_str(), reference)?;
+                    conditions.before_change(new.repository, reference, current)
+                }
+                None => Ok(()),
+            };
             refuse!(record_manifest(transaction, new)?);
-            for tag in new.tags {
+            for tag in &new.target.tags {
                 refuse!(set_tag(transaction, new, tag)?);
             }
-            Ok(Ok(()))
+            // Said last, and nothing is done then: what is refused whatever is presumed is refused for that (RFC 9110,
+            // section 13.2.1).
+            Ok(presumed)
         })
     }
 }
@@ -166,6 +184,26 @@ fn compare_sizes(transaction: &WriteTransaction, new: &NewManifest<'_>) -> Step<
         }
     }
     Ok(Ok(()))
+}
+
+/// What a tag leads to, or the digest itself if such a manifest is there.
+fn current(
+    transaction: &WriteTransaction,
+    repository: &str,
+    reference: &Reference,
+) -> Result<Option<Digest>, redb::Error> {
+    match reference {
+        Reference::Tag(tag) => {
+            let tags = transaction.open_table(TAGS)?;
+            let found = tags.get((repository, tag.as_str()))?;
+            Ok(found.and_then(|digest| digest.value().parse().ok()))
+        }
+        Reference::Digest(digest) => {
+            let manifests = transaction.open_table(MANIFESTS)?;
+            let found = manifests.get((repository, digest.to_string().as_str()))?;
+            Ok(found.map(|_| *digest))
+        }
+    }
 }
 
 /// Makes a manifest that is there as young as `now_unix_s`.

@@ -4,7 +4,7 @@ use super::{Registry, finish, push};
 use crate::clock::now_unix_s;
 use crate::error::RegistryError;
 use crate::manifest::Manifest;
-use crate::metadata::ManifestRecord;
+use crate::metadata::{ManifestRecord, Target};
 use crate::name::{Repository, Tag};
 use bytes::Bytes;
 use futures::Stream;
@@ -33,7 +33,8 @@ impl Registry {
             artifact_type: None,
             annotations: BTreeMap::new(),
         };
-        self.store_manifest(repository, digest, tags, record, Vec::new(), bytes).await?;
+        let target = Target { tags, presumed: None };
+        self.store_manifest(repository, digest, target, record, Vec::new(), bytes).await?;
         self.touch_manifest(repository, digest).await
     }
 

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::blobs::LocalBlobs;
     use crate::config::{Config, Pattern, Selection};
-    use crate::metadata::Metadata;
+    use crate::metadata::{Metadata, Target};
     use crate::policy::Policy;
     use crate::registry::Limits;
     use bytes::Bytes;
@@ -141,7 +141,7 @@ mod tests {
             let pushed = registry.put_manifest(
                 &repository,
                 digest,
-                Vec::new(),
+                Target::default(),
                 Some(crate::manifest::OCI_INDEX),
                 index.clone(),
             );

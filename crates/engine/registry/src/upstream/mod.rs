@@ -16,6 +16,7 @@ mod flights;
 pub(crate) use blob::Fetched;
 
 use crate::clock::now_unix_s;
+use crate::condition::Conditions;
 use crate::config::UpstreamConfig;
 use crate::error::RegistryError;
 use crate::name::{Reference, Repository, Tag};
@@ -121,7 +122,10 @@ impl Upstreams {
                 let Some(origin) = self.origin(repository) else { continue };
                 let before = now_unix_s().saturating_sub(origin.keep().as_secs());
                 for digest in registry.metadata().untouched_manifests(repository, before)? {
-                    match registry.delete_manifest(repository, Reference::Digest(digest)).await {
+                    match registry
+                        .delete_manifest(repository, Reference::Digest(digest), Conditions::default())
+                        .await
+                    {
                         Ok(_) => count += 1,
                         // It has an immutable tag, or an index pushed before this was a cache names it; it may have gone.
                         Err(

@@ -5,6 +5,7 @@
 mod auth;
 mod cache;
 mod collect;
+mod conditions;
 mod configured;
 mod crash;
 mod disk;
