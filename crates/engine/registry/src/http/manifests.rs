@@ -143,3 +143,75 @@ pub(super) async fn delete(
     registry.delete_manifest(name, reference, Conditions::of(request.headers())).await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Auth;
+    use crate::blobs::LocalBlobs;
+    use crate::clock::now_unix_s;
+    use crate::config::{AuthConfig, UpstreamConfig};
+    use crate::http::{Door, Server, serve};
+    use crate::metadata::Metadata;
+    use crate::policy::Policy;
+    use crate::registry::Limits;
+    use crate::upstream::Upstreams;
+    use hako_content::ContentStore;
+    use std::net::SocketAddr;
+    use std::path::Path;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
+
+    const INDEX: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+
+    /// A cache of a registry that is away, where nobody looks for garbage.
+    fn cache(dir: &Path, upstream: UpstreamConfig) -> Arc<Front> {
+        let blobs = LocalBlobs::new(ContentStore::open(dir.join("content")).unwrap());
+        let metadata = Metadata::open(dir).unwrap();
+        let registry = Registry::new(metadata, Arc::new(blobs), Limits::default(), Policy::default());
+        let auth = Auth::open(&AuthConfig::None, &[], dir).unwrap();
+        let upstreams = Upstreams::open(&[upstream]).unwrap();
+        Arc::new(Front { registry, auth, upstreams, events: Default::default(), is_tls: false })
+    }
+
+    /// The first line of an answer.
+    async fn status(host: SocketAddr, method: &Method, path: &str) -> String {
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_head_makes_what_a_cache_has_stay_as_a_get_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = UpstreamConfig::new("", "127.0.0.1:1");
+        let keep_s = config.keep.as_secs();
+        let front = cache(dir.path(), config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = Server { listener, tls: None, front: Arc::clone(&front), door: Door::All };
+        let serving = tokio::spawn(serve(server, stop.clone()));
+        let (repository, digest) = ("a".parse::<Repository>().unwrap(), Digest::of(INDEX.as_bytes()));
+        let (bytes, tags) = (bytes::Bytes::from_static(INDEX.as_bytes()), vec!["v1".parse().unwrap()]);
+        let media_type = Some(manifest::OCI_INDEX);
+        front.registry.cache_manifest(&repository, digest, tags, media_type, bytes).await.unwrap();
+        for reference in ["v1".to_owned(), digest.to_string()] {
+            for method in [Method::HEAD, Method::GET] {
+                let began = now_unix_s();
+                front.registry.metadata().touch_manifest(&repository, digest, began - keep_s).unwrap();
+                let status = status(host, &method, &format!("/v2/a/manifests/{reference}")).await;
+                assert_eq!(status, "HTTP/1.1 200 OK", "{method} {reference}");
+                let (_, record) = front.registry.manifest(&repository, &Reference::Digest(digest)).unwrap();
+                assert!(record.pushed_unix_s >= began, "{method} {reference}");
+            }
+        }
+        stop.cancel();
+        serving.await.unwrap();
+    }
+}

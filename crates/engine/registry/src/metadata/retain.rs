@@ -117,18 +117,27 @@ impl Metadata {
         })
     }
 
-    /// Removes a manifest if it has no tag and no index names it still; whether it was so.
+    /// Removes a manifest if it still has no tag, no index names it, and nobody pushed it again since
+    /// `pushed_before_unix_s`; whether it was so.
     pub(crate) fn delete_loose_manifest(
         &self,
         repository: &Repository,
         digest: Digest,
+        pushed_before_unix_s: u64,
         leased_until_unix_s: u64,
     ) -> Result<bool, RegistryError> {
         self.write("delete a manifest without tags", |transaction| {
             let (name, text) = (repository.as_str(), digest.to_string());
             let link = refuse!(get_link(transaction, name, &text)?);
             let is_tagged = !super::delete::tags_of(transaction, name, &text)?.is_empty();
-            if is_tagged || link.is_some_and(|link| link.holds > 1) {
+            let is_young = match transaction.open_table(MANIFESTS)?.get((name, text.as_str()))? {
+                Some(found) => {
+                    let record: ManifestRecord = refuse!(decode("manifests", found.value()));
+                    record.pushed_unix_s >= pushed_before_unix_s
+                }
+                None => false,
+            };
+            if is_tagged || is_young || link.is_some_and(|link| link.holds > 1) {
                 return Ok(Ok(false));
             }
             let deleted = super::delete::delete_manifest(

@@ -67,7 +67,7 @@ impl Registry {
             let before = now.saturating_sub(self.inner.limits.lease.as_secs());
             for digest in self.inner.metadata.loose_manifests(repository, before)? {
                 tracing::info!(%repository, %digest, dry_run = rule.dry_run, "retention: manifest without tags goes");
-                if rule.dry_run || self.retire_manifest(repository, digest).await? {
+                if rule.dry_run || self.retire_manifest(repository, digest, before).await? {
                     retired.manifests += 1;
                 }
             }
@@ -75,9 +75,17 @@ impl Registry {
         Ok(retired)
     }
 
-    async fn retire_manifest(&self, repository: &Repository, digest: Digest) -> Result<bool, RegistryError> {
+    async fn retire_manifest(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        pushed_before_unix_s: u64,
+    ) -> Result<bool, RegistryError> {
         let (name, until) = (repository.clone(), self.lease_end());
-        self.change(move |metadata| metadata.delete_loose_manifest(&name, digest, until)).await
+        self.change(move |metadata| {
+            metadata.delete_loose_manifest(&name, digest, pushed_before_unix_s, until)
+        })
+        .await
     }
 
     /// The tags that a rule is about.
@@ -158,6 +166,11 @@ mod tests {
         assert_eq!(registry.retain(|_| false).await.unwrap().manifests, 0);
         grow_old();
         assert_eq!(registry.retain(|_| true).await.unwrap().manifests, 0, "that of a cache stays");
+        let found_old = now_unix_s() - limits.lease.as_secs();
+        push().await;
+        let retired = registry.retire_manifest(&repository, digest, found_old).await.unwrap();
+        assert!(!retired, "it was pushed after it was found to be old");
+        grow_old();
         assert_eq!(registry.retain(|_| false).await.unwrap().manifests, 1);
     }
 
